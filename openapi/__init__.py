@@ -1,0 +1,1 @@
+"""The contracts, carried by the wheel as `app.openapi`."""
