@@ -1,0 +1,1 @@
+"""Coord's Users API: one lasting Stripe customer for each user."""

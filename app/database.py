@@ -1,0 +1,132 @@
+"""The way to the database: SQLite with full durability, or PostgreSQL."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.errors import StorageUnavailable
+from app.tables import installation
+
+# Transactions are short, so few connections serve many threads; more only queue in the database.
+CONNECTIONS = 10
+# How long a thread waits for a connection or for SQLite's write lock, in seconds.
+PATIENCE = 5
+
+
+class Database:
+    """Short transactions on one engine; whatever fails in them is `StorageUnavailable`.
+
+    Args:
+        url: SQLAlchemy URL; `postgresql://` is taken to mean psycopg 3.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        # SQLite has one writer at a time and waits for its turn by sleeping; a lock wakes at once.
+        self._turn: AbstractContextManager[Any] = (
+            threading.Lock() if self.engine.dialect.name == "sqlite" else nullcontext()
+        )
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection for statements that change nothing."""
+        with _told_as_unavailable(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection in a transaction, committed on the way out."""
+        with _told_as_unavailable(), self._turn, self.engine.begin() as connection:
+            yield connection
+
+    def installation(self) -> str:
+        """Tell this installation's id, made once by the first migration."""
+        with self.reading() as connection:
+            return str(connection.execute(select(installation.c.id)).scalar_one())
+
+    def migrate(self) -> None:
+        """Bring the schema up to date.
+
+        Raises:
+            StorageUnavailable: the database cannot be reached or refuses.
+        """
+        with self.writing() as connection:
+            config = _alembic()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def is_migrated(self) -> bool:
+        """Tell whether the schema is the one that this version knows."""
+        with self.reading() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        return current == ScriptDirectory.from_config(_alembic()).get_current_head()
+
+    def ping(self) -> None:
+        """Reach the database once.
+
+        Raises:
+            StorageUnavailable: it cannot be reached.
+        """
+        with self.reading() as connection:
+            connection.execute(text("select 1"))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _told_as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StorageUnavailable(inner=f"{type(error).__name__}: {error}") from error
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    options: dict[str, Any] = {
+        # Parameters of a statement in an error's text would carry them into the log.
+        "hide_parameters": True,
+        "pool_size": CONNECTIONS,
+        "max_overflow": 0,
+        "pool_timeout": PATIENCE,
+        "pool_use_lifo": True,
+        # Each use ends in a commit or a rollback already.
+        "pool_reset_on_return": None,
+    }
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, connect_args={"timeout": PATIENCE}, **options)
+        event.listen(engine, "connect", _make_durable)
+        return engine
+    return create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": PATIENCE,
+            "options": f"-c statement_timeout={PATIENCE}s -c lock_timeout={PATIENCE}s",
+        },
+        **options,
+    )
+
+
+def _make_durable(connection: Any, _record: object) -> None:
+    """Demand of SQLite that a commit is on the disk (https://sqlite.org/pragma.html)."""
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "app:migrations")
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,141 @@
+"""The tables. One row of `users` is one user, and holds that user's one open attempt, if any."""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+metadata = MetaData()
+
+# SQLite gives only an INTEGER primary key its fast row ids.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+class now(FunctionElement[float]):  # noqa: N801 - a function of SQL, named as one
+    """Seconds since the epoch by the database's clock.
+
+    The one clock that all processes and machines share, so leases do not depend on theirs.
+    """
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _now_in_sqlite(*_: Any, **__: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _now_in_postgresql(*_: Any, **__: Any) -> str:
+    return "extract(epoch from statement_timestamp())::double precision"
+
+
+partners = Table(
+    "partners",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+)
+
+issuers = Table(
+    "issuers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("partner_id", ForeignKey("partners.id"), nullable=False),
+    Column("issuer", String(1000), nullable=False, unique=True),
+    Column("audience", String(1000), nullable=False),
+    Column("is_test", Boolean, nullable=False),
+    # Exactly one of the three: where the keys are, the keys themselves, or a shared secret.
+    Column("jwks_url", String(2000)),
+    Column("jwks", JSON(none_as_null=True)),
+    Column("shared_secret", LargeBinary),
+    Column("created_at", Double, nullable=False),
+)
+
+access_keys = Table(
+    "access_keys",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("partner_id", ForeignKey("partners.id"), nullable=False),
+    # SHA-256 of the key: 256 random bits need no slow hash.
+    Column("key_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+    Column("last_used_at", Double),
+    Column("revoked_at", Double),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("issuer_id", ForeignKey("issuers.id"), nullable=False),
+    Column("subject", String(255), nullable=False),
+    # What is settled.
+    Column("stripe_customer_id", String(255)),
+    Column("token_hash", LargeBinary(32)),
+    Column("last_updated", Double),
+    # The open attempt; all of it is NULL once the attempt is settled.
+    Column("attempt_id", String(32)),
+    Column("attempt_key", String(64)),
+    Column("attempt_token_hash", LargeBinary(32)),
+    Column("attempt_token", LargeBinary),
+    Column("attempt_customer_id", String(255)),
+    Column("attempt_email", String(254)),
+    Column("attempt_started_at", Double),
+    Column("attempt_sent_at", Double),
+    Column("lease_holder", String(32)),
+    Column("lease_until", Double),
+    # What became of the last attempt that ended without success, for those who waited for it.
+    Column("refusal", JSON(none_as_null=True)),
+    UniqueConstraint("issuer_id", "subject"),
+)
+
+# The completer looks for open attempts among millions of settled users.
+Index(
+    "users_with_open_attempt",
+    users.c.lease_until,
+    sqlite_where=users.c.attempt_id.is_not(None),
+    postgresql_where=users.c.attempt_id.is_not(None),
+)
+# `reconcile` asks of each customer at Stripe whether a user owns it.
+Index("users_by_stripe_customer_id", users.c.stripe_customer_id)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("partner_id", ForeignKey("partners.id"), nullable=False),
+    Column("refused_at", Double, nullable=False),
+)
+Index("refusals_by_user", refusals.c.user_id, refusals.c.refused_at)
+Index("refusals_by_partner", refusals.c.partner_id, refusals.c.refused_at)
+Index("refusals_by_time", refusals.c.refused_at)
+
+# One row: tells our customers at Stripe from those of another installation on the same account.
+installation = Table("installation", metadata, Column("id", String(32), primary_key=True))
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(32), nullable=False),
+    Column("until", Double, nullable=False),
+)
