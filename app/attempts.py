@@ -1,0 +1,374 @@
+"""Each arrow between the states of a user's row, as one guarded statement.
+
+`app.customers` says when each is taken. All of them compare before they set, so that of two
+processes that want the same row, one gets it and the other is told; all times are the database's.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Float, Row, Select, Update, bindparam, func, literal, null, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.database import Database
+from app.errors import UsersApiError
+from app.identity import User
+from app.seal import Seal, Unreadable
+from app.tables import issuers, now, refusals, users
+
+# What a settled row holds of an attempt: nothing.
+NOTHING = {
+    column.name: null()
+    for column in users.c
+    if column.name.startswith("attempt_") or column.name.startswith("lease_")
+}
+
+
+# Built once: it is on the way of each request that succeeds.
+ACCEPT = (
+    update(users)
+    .where(
+        users.c.id == bindparam("m_user"),
+        users.c.attempt_id == bindparam("m_attempt"),
+        users.c.lease_holder == bindparam("m_holder"),
+    )
+    .values(
+        **NOTHING,
+        stripe_customer_id=bindparam("stripe_customer_id"),
+        token_hash=bindparam("token_hash"),
+        last_updated=now(),
+        refusal=null(),
+    )
+)
+
+
+class LeaseLost(Exception):
+    """Raised when another process has taken over an attempt that was ours."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to save one card, written down before Stripe hears of it.
+
+    Attributes:
+        id: names the attempt, in our table and in the customer's metadata at Stripe.
+        user_id: the row of `users`.
+        key: the idempotency key; a new one whenever the parameters change.
+        token: the card token; None where it was sealed with a secret that is no more.
+        customer_id: the customer whose card is replaced; None to create one.
+        email: what the user's JWT said when the attempt began.
+        holder: who holds the lease.
+        age: seconds since the attempt began, or since its key was made.
+        started_at, sent_at: between these its calls were sent, in seconds since the epoch.
+        is_replay: whether Stripe may have heard of its key before.
+    """
+
+    id: str
+    user_id: int
+    key: str
+    token: str | None = field(repr=False)
+    token_hash: bytes
+    customer_id: str | None
+    email: str | None
+    holder: str
+    age: float
+    started_at: float
+    sent_at: float
+    is_replay: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many refused cards are borne, for each user and each partner, in a sliding window."""
+
+    per_user: int
+    per_partner: int
+    window: float
+
+
+def token_hash(token: str) -> bytes:
+    """Tell a token again without keeping it: card tokens are random, so SHA-256 hides them."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+class Attempts:
+    """The rows of `users` and their one open attempt.
+
+    Args:
+        database: where the rows are.
+        seal: keeps tokens unreadable in the database.
+        lease: seconds for which a process may work on an attempt before others take it over.
+        limits: how many refused cards are borne.
+    """
+
+    def __init__(self, database: Database, seal: Seal, lease: float, limits: Limits) -> None:
+        self._database = database
+        self._seal = seal
+        self._lease = lease
+        self._limits = limits
+        insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+        self._begin = _begin_statement(insert[database.engine.dialect.name], limits)
+
+    def begin(self, user: User, token: str) -> Attempt | None:
+        """Settled -> leased, and the row made for a new user.
+
+        Returns:
+            None where the row is not settled, was settled with this very token, or the limits
+            are reached; `look` tells which.
+        """
+        attempt_id = uuid.uuid4().hex
+        hashed = token_hash(token)
+        values = {
+            "p_issuer": user.issuer_id,
+            "p_partner": user.partner_id,
+            "p_subject": user.subject,
+            "p_attempt": attempt_id,
+            "p_hash": hashed,
+            "p_token": self._seal.close(token, attempt_id),
+            "p_email": user.email,
+            "p_lease": self._lease,
+        }
+        with self._database.writing() as connection:
+            row = connection.execute(self._begin, values).one_or_none()
+        if row is None:
+            return None
+        return Attempt(
+            id=attempt_id,
+            user_id=row.id,
+            key=attempt_id,
+            token=token,
+            token_hash=hashed,
+            customer_id=row.attempt_customer_id,
+            email=user.email,
+            holder=attempt_id,
+            age=0.0,
+            started_at=row.attempt_started_at,
+            sent_at=row.attempt_started_at,
+            is_replay=False,
+        )
+
+    def look(self, user: User) -> Row[Any]:
+        """Tell a user's row as it is, and the refused cards lately; all NULL for a new user."""
+        one = select(literal(1).label("one")).subquery()
+        recent = _refused_lately(self._limits)
+        query = select(
+            users,
+            (users.c.lease_until > now()).label("is_leased"),
+            recent.where(refusals.c.user_id == users.c.id)
+            .correlate(users)
+            .scalar_subquery()
+            .label("refused_user"),
+            recent.where(refusals.c.partner_id == user.partner_id)
+            .scalar_subquery()
+            .label("refused_partner"),
+        ).select_from(
+            one.outerjoin(
+                users,
+                (users.c.issuer_id == user.issuer_id) & (users.c.subject == user.subject),
+            )
+        )
+        with self._database.reading() as connection:
+            return connection.execute(query).one()
+
+    def abandoned(self, most: int) -> list[Row[Any]]:
+        """Tell the open attempts that nobody works on, and whose partner's they are."""
+        query = (
+            select(users.c.id, users.c.attempt_id, issuers.c.partner_id)
+            .join_from(users, issuers)
+            .where(users.c.attempt_id.is_not(None), users.c.lease_until <= now())
+            .order_by(users.c.lease_until)
+            .limit(most)
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query))
+
+    def open_ones(self) -> tuple[int, float]:
+        """Tell how many attempts are not settled, and the age of the oldest in seconds."""
+        oldest = func.coalesce(now() - func.min(users.c.attempt_started_at), 0.0)
+        query = select(func.count(), oldest).where(users.c.attempt_id.is_not(None))
+        with self._database.reading() as connection:
+            number, age = connection.execute(query).one()
+        return number, age
+
+    def forget_old_refusals(self) -> None:
+        """Delete the refused cards that no window reaches any more."""
+        statement = refusals.delete().where(refusals.c.refused_at < now() - self._limits.window)
+        with self._database.writing() as connection:
+            connection.execute(statement)
+
+    def take_over(self, user_id: int, attempt_id: str) -> Attempt | None:
+        """Open -> leased; None where somebody was faster."""
+        holder = uuid.uuid4().hex
+        statement = (
+            update(users)
+            .where(
+                users.c.id == user_id,
+                users.c.attempt_id == attempt_id,
+                users.c.lease_until <= now(),
+            )
+            .values(lease_holder=holder, lease_until=now() + self._lease, attempt_sent_at=now())
+            .returning(users, (now() - users.c.attempt_started_at).label("age"))
+        )
+        with self._database.writing() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else self._attempt(row)
+
+    def renew(self, attempt: Attempt) -> Attempt:
+        """Leased -> leased, before the same call is sent once more.
+
+        Raises:
+            LeaseLost: another process has taken over.
+        """
+        return self._change(attempt, {})
+
+    def anew(self, attempt: Attempt, customer_id: str | None, email: str | None) -> Attempt:
+        """Leased -> leased with other parameters, hence with a new idempotency key.
+
+        Taken only where Stripe is known not to have executed the old ones.
+
+        Raises:
+            LeaseLost: another process has taken over.
+        """
+        changed = {
+            "attempt_key": uuid.uuid4().hex,
+            "attempt_customer_id": customer_id,
+            "attempt_email": email,
+            "attempt_started_at": now(),
+        }
+        return self._change(attempt, changed)
+
+    def accept(self, attempt: Attempt, customer_id: str) -> None:
+        """Leased -> settled: the customer is the user's, and the token its latest.
+
+        Raises:
+            LeaseLost: another process has taken over, and settles it likewise.
+        """
+        values = {
+            "m_user": attempt.user_id,
+            "m_attempt": attempt.id,
+            "m_holder": attempt.holder,
+            "stripe_customer_id": customer_id,
+            "token_hash": attempt.token_hash,
+        }
+        with self._database.writing() as connection:
+            if connection.execute(ACCEPT, values).rowcount != 1:
+                raise LeaseLost
+
+    def refuse(self, attempt: Attempt, error: UsersApiError, partner_id: int | None) -> None:
+        """Leased -> settled, with nothing changed but that it was refused, and why.
+
+        Args:
+            attempt: what was refused.
+            error: what the caller is told; those who wait for the same attempt are told the same.
+            partner_id: counts the refusal against the user and this partner; None to count none.
+
+        Raises:
+            LeaseLost: another process has taken over, and is refused likewise.
+        """
+        told = {
+            "attempt": attempt.id,
+            "kind": type(error).__name__,
+            "code": error.code,
+            "decline_code": getattr(error, "decline_code", None),
+        }
+        refused = {"user_id": attempt.user_id, "partner_id": partner_id, "refused_at": now()}
+        with self._database.writing() as connection:
+            statement = _mine(attempt).values(**NOTHING, refusal=told)
+            if connection.execute(statement).rowcount != 1:
+                raise LeaseLost
+            if partner_id is not None:
+                connection.execute(refusals.insert().values(**refused))
+
+    def release(self, attempt: Attempt) -> None:
+        """Leased -> open, at once: the outcome is unknown and whoever comes next asks again."""
+        statement = _mine(attempt).values(lease_until=now())
+        with self._database.writing() as connection:
+            connection.execute(statement)
+
+    def _change(self, attempt: Attempt, values: dict[str, Any]) -> Attempt:
+        statement = (
+            _mine(attempt)
+            .values(lease_until=now() + self._lease, attempt_sent_at=now(), **values)
+            .returning(users, (now() - users.c.attempt_started_at).label("age"))
+        )
+        with self._database.writing() as connection:
+            row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise LeaseLost
+        return self._attempt(row, is_replay=not values)
+
+    def _attempt(self, row: Row[Any], *, is_replay: bool = True) -> Attempt:
+        token: str | None
+        try:
+            token = self._seal.open(row.attempt_token, row.attempt_id)
+        except Unreadable:
+            token = None
+        return Attempt(
+            id=row.attempt_id,
+            user_id=row.id,
+            key=row.attempt_key,
+            token=token,
+            token_hash=row.attempt_token_hash,
+            customer_id=row.attempt_customer_id,
+            email=row.attempt_email,
+            holder=row.lease_holder,
+            age=row.age,
+            started_at=row.attempt_started_at,
+            sent_at=row.attempt_sent_at,
+            is_replay=is_replay,
+        )
+
+
+def _mine(attempt: Attempt) -> Update:
+    """Only while the lease is ours: a process that slept too long changes nothing."""
+    return update(users).where(
+        users.c.id == attempt.user_id,
+        users.c.attempt_id == attempt.id,
+        users.c.lease_holder == attempt.holder,
+    )
+
+
+def _refused_lately(limits: Limits) -> Select[Any]:
+    """Count refused cards in the window; nobody gets far above the limits, so it stays cheap."""
+    lately = refusals.c.refused_at > now() - limits.window
+    return select(func.count()).select_from(refusals).where(lately)
+
+
+def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:
+    """One statement that makes or claims the row: two requests cannot both get it."""
+    attempt = {
+        "attempt_id": bindparam("p_attempt", type_=users.c.attempt_id.type),
+        "attempt_key": bindparam("p_attempt", type_=users.c.attempt_key.type),
+        "attempt_token_hash": bindparam("p_hash", type_=users.c.attempt_token_hash.type),
+        "attempt_token": bindparam("p_token", type_=users.c.attempt_token.type),
+        "attempt_email": bindparam("p_email", type_=users.c.attempt_email.type),
+        "attempt_started_at": now(),
+        "attempt_sent_at": now(),
+        "lease_holder": bindparam("p_attempt", type_=users.c.lease_holder.type),
+        "lease_until": now() + bindparam("p_lease", type_=Float()),
+    }
+    by_partner = _refused_lately(limits).where(
+        refusals.c.partner_id == bindparam("p_partner", type_=refusals.c.partner_id.type)
+    )
+    by_user = _refused_lately(limits).where(refusals.c.user_id == users.c.id).correlate(users)
+    row = select(
+        bindparam("p_issuer", type_=users.c.issuer_id.type),
+        bindparam("p_subject", type_=users.c.subject.type),
+        *attempt.values(),
+    ).where(by_partner.scalar_subquery() < limits.per_partner)
+    statement = insert(users).from_select(["issuer_id", "subject", *attempt], row)
+    return statement.on_conflict_do_update(
+        index_elements=["issuer_id", "subject"],
+        set_={
+            **{name: statement.excluded[name] for name in attempt},
+            "attempt_customer_id": users.c.stripe_customer_id,
+        },
+        where=(
+            users.c.attempt_id.is_(None)
+            & users.c.token_hash.is_distinct_from(statement.excluded.attempt_token_hash)
+            & (by_user.scalar_subquery() < limits.per_user)
+        ),
+    ).returning(users.c.id, users.c.attempt_customer_id, users.c.attempt_started_at)
