@@ -191,6 +191,15 @@ class StripeAccount:
         with self._http.within(timeout):
             _told(lambda: self._customers.delete(customer_id))
 
+    def reach(self, *, timeout: float) -> None:
+        """Ask for nothing much, to see whether Stripe answers and takes the key.
+
+        Raises:
+            Misconfigured, OutcomeUnknown: as for `create_customer`.
+        """
+        with self._http.within(timeout):
+            _told(lambda: self._page({"limit": 1}))
+
     def close(self) -> None:
         """Close all connections."""
         self._http.close()

@@ -1,0 +1,220 @@
+"""The outermost layer: what each request meets first, and each answer last.
+
+It names the request, bounds it in size and time, lets in as many as the worker can carry, answers
+the probes without a thread, and puts on each answer the headers that all answers bear.
+"""
+
+import asyncio
+import ipaddress
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.config import Settings
+from app.errors import (
+    InvalidRequest,
+    Overloaded,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from app.metrics import Metrics
+from app.problems import Answer, Problems
+
+log = structlog.get_logger()
+
+MOST_BYTES = 16 * 1024
+# How long a caller may take to send its body, in seconds.
+BODY_SECONDS = 10.0
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
+
+Probe = Callable[[], Awaitable[Answer]]
+
+
+class Edge:
+    """The ASGI application that the server runs.
+
+    Args:
+        app: Connexion's.
+        problems: turns errors into answers.
+        probes: by path, what operators ask; answered on the loop, so that they work when all
+            threads wait for Stripe.
+        metrics: counts.
+        settings: the limits.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        problems: Problems,
+        probes: Mapping[str, Probe],
+        metrics: Metrics,
+        settings: Settings,
+    ) -> None:
+        self._app = app
+        self._problems = problems
+        self._probes = probes
+        self._metrics = metrics
+        self._settings = settings
+        self._trusted = [ipaddress.ip_network(one) for one in settings.trusted_proxies]
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = Headers(scope=scope)
+        exchange = _Exchange(send, headers, self._settings.cors_origins)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        try:
+            if probe := self._probes.get(scope["path"]):
+                await exchange.answer(await probe())
+                return
+            await self._admit(scope, receive, exchange, headers)
+        except Exception as error:
+            has_access_key = b"access_key=" in scope["query_string"]
+            answer = self._problems.answer(error, exchange.request_id, has_access_key)
+            await exchange.answer(answer)
+        seconds = time.perf_counter() - began
+        self._metrics.requests.labels(exchange.status, exchange.code).inc()
+        self._metrics.duration.observe(seconds)
+        log.info(
+            "request",
+            method=scope["method"],
+            status=exchange.status,
+            code=exchange.code,
+            seconds=round(seconds, 4),
+        )
+
+    async def _admit(
+        self, scope: Scope, receive: Receive, exchange: "_Exchange", headers: Headers
+    ) -> None:
+        if self._in_flight >= self._settings.max_in_flight:
+            raise Overloaded
+        self._in_flight += 1
+        self._metrics.in_flight.set(self._in_flight)
+        try:
+            self._behind_proxy(scope, headers)
+            body = await _body(scope, receive, headers)
+            await self._app(scope, _once(body, receive), exchange.send)
+        finally:
+            self._in_flight -= 1
+            self._metrics.in_flight.set(self._in_flight)
+
+    def _behind_proxy(self, scope: Scope, headers: Headers) -> None:
+        """Believe a trusted proxy of the host and scheme that the caller used."""
+        peer = ipaddress.ip_address(scope["client"][0]) if scope.get("client") else None
+        if peer is None or not any(peer in network for network in self._trusted):
+            return
+        scheme = headers.get("x-forwarded-proto", "").split(",")[-1].strip()
+        if scheme in ("http", "https"):
+            scope["scheme"] = scheme
+        host = headers.get("x-forwarded-host", "").split(",")[-1].strip()
+        if host:
+            MutableHeaders(scope=scope)["host"] = host
+
+
+class _Exchange:
+    """One request's answer on its way out: puts on it the headers that all answers bear."""
+
+    def __init__(self, send: Send, headers: Headers, cors_origins: tuple[str, ...]) -> None:
+        self._send = send
+        given = headers.get("x-request-id", "")
+        self.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        origin = headers.get("origin")
+        self._origin = origin if origin in cors_origins else None
+        self.status = 0
+        self.code = ""
+
+    async def answer(self, answer: Answer) -> None:
+        """Send a whole answer, unless another has begun."""
+        if self.status:
+            return
+        self.code = answer.code
+        headers = {**answer.headers, "Content-Length": str(len(answer.body))}
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await self.send({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await self.send({"type": "http.response.body", "body": answer.body})
+
+    async def send(self, message: Message) -> None:
+        """Send one message of an answer."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(raw=message["headers"])
+            headers["X-Request-Id"] = self.request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers[name] = value
+            headers.setdefault("Content-Security-Policy", NOTHING_RUNS)
+            headers.setdefault("Cache-Control", "no-store")
+            if self._origin:
+                headers["Access-Control-Allow-Origin"] = self._origin
+                headers.add_vary_header("Origin")
+            if self.status in (408, 413):
+                headers["Connection"] = "close"
+            message["headers"] = headers.raw
+        await self._send(message)
+
+
+async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
+    """Read the body whole, within bounds of size and time.
+
+    Raises:
+        PayloadTooLarge: it is longer than any that the contract allows, or says that it is.
+        RequestTimeout: it does not arrive.
+        UnsupportedMediaType, InvalidRequest: bytes where HTTP has only letters.
+    """
+    if not headers.get("content-type", "").isascii():
+        raise UnsupportedMediaType
+    if not scope["query_string"].isascii():
+        raise InvalidRequest("The query is not ASCII.")
+    length = headers.get("content-length", "0")
+    if len(length) > 10 or int(length) > MOST_BYTES:
+        raise PayloadTooLarge
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestTimeout
+                body += message.get("body", b"")
+                if len(body) > MOST_BYTES:
+                    raise PayloadTooLarge
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise RequestTimeout from None
+    # Flask takes a body without a length, as chunked ones are, for none.
+    whole = MutableHeaders(scope=scope)
+    whole["content-length"] = str(len(body))
+    del whole["transfer-encoding"]
+    return bytes(body)
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    """Give the body again, then whatever the server has to say."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

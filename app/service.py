@@ -1,0 +1,146 @@
+"""The composition root: one function wires the service, and nothing else knows all its parts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio import to_thread
+from connexion import FlaskApp
+from connexion.middleware.context import ContextMiddleware
+from connexion.middleware.lifespan import LifespanMiddleware
+from connexion.middleware.routing import RoutingMiddleware
+from connexion.middleware.security import SecurityMiddleware
+from connexion.options import SwaggerUIOptions
+
+from app.attempts import Attempts, Limits
+from app.bridge import build_now, replace_bridge
+from app.completer import Completer
+from app.config import Settings
+from app.contract import Contract, Handlers
+from app.customers import Customers, Patience
+from app.database import Database
+from app.edge import Edge
+from app.errors import ConfigurationError, StorageUnavailable, UsersApiError
+from app.explorer import Prefilled, explorer
+from app.identity import Identity
+from app.metrics import CONTENT_TYPE_LATEST, Metrics
+from app.problems import Answer, Problems
+from app.seal import Seal
+from app.stripe_account import StripeAccount
+from app.validation import AnswerValidation, RequestValidation
+
+# No handling of errors here, as it would be a second place, and no explorer: ours is newer.
+MIDDLEWARES = [
+    RoutingMiddleware,
+    SecurityMiddleware,
+    RequestValidation,
+    AnswerValidation,
+    LifespanMiddleware,
+    ContextMiddleware,
+]
+# How much longer than one call to Stripe a lease lasts, in seconds.
+LEASE_MARGIN = 5.0
+
+
+def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
+    """Build the service.
+
+    Args:
+        settings: what the operator set.
+        prefilled: what the explorer fills in; only the sandbox does.
+
+    Raises:
+        ConfigurationError: it cannot run like this; one line says why.
+    """
+    settings.require_stripe_key()
+    contract = Contract.shipped("swagger.yaml")
+    database = open_database(settings)
+    metrics = Metrics()
+    stripe = StripeAccount(
+        settings.stripe_secret_key,
+        settings.stripe_api_base,
+        connections=settings.max_in_flight,
+    )
+    attempts = make_attempts(settings, database)
+    customers = make_customers(settings, attempts, stripe, database.installation())
+    completer = Completer(customers, attempts, database, metrics)
+    identity = Identity(database.engine)
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
+        completer.start()
+        yield {"identity": identity}
+        await to_thread.run_sync(completer.stop)
+        bridge.close()
+        stripe.close()
+        database.close()
+
+    app = FlaskApp(
+        "app",
+        lifespan=lifespan,
+        middlewares=list(MIDDLEWARES),
+        validate_responses=settings.validate_responses,
+        swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),
+    )
+    app.add_api(contract.document, resolver=Handlers("app.handlers"))
+    app.app.extensions["customers"] = customers
+    app.app.register_blueprint(explorer(contract, prefilled))
+    bridge = replace_bridge(app, settings.max_in_flight)
+    build_now(app)
+    problems = Problems(contract)
+
+    async def healthz() -> Answer:
+        return _text(200, "alive")
+
+    async def readyz() -> Answer:
+        try:
+            ready = await to_thread.run_sync(database.is_migrated)
+        except UsersApiError:
+            return _text(503, "the database cannot be reached")
+        return _text(200, "ready") if ready else _text(503, "the database is not migrated")
+
+    async def exposition() -> Answer:
+        return Answer(200, "", {"Content-Type": CONTENT_TYPE_LATEST}, metrics.exposition())
+
+    probes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition}
+    return Edge(app, problems, probes, metrics, settings)
+
+
+def make_attempts(settings: Settings, database: Database) -> Attempts:
+    """Wire the rows of users: their leases outlast a call to Stripe."""
+    seal = Seal(settings.stripe_secret_key)
+    return Attempts(database, seal, settings.stripe_timeout + LEASE_MARGIN, make_limits(settings))
+
+
+def make_customers(
+    settings: Settings, attempts: Attempts, stripe: StripeAccount, installation: str
+) -> Customers:
+    """Wire the rule to its rows and to Stripe's door."""
+    patience = Patience(call=settings.stripe_timeout, request=settings.request_timeout)
+    return Customers(attempts, stripe, installation, patience, make_limits(settings))
+
+
+def make_limits(settings: Settings) -> Limits:
+    """Tell how many refused cards are borne."""
+    return Limits(
+        settings.refusals_per_user, settings.refusals_per_partner, settings.refusals_window
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database that the service serves from.
+
+    Raises:
+        ConfigurationError: it cannot be reached, or its schema is not this version's.
+    """
+    database = Database(settings.database_url)
+    try:
+        if not database.is_migrated():
+            raise ConfigurationError("The database is not migrated: run `coord-users migrate`")
+    except StorageUnavailable as error:
+        raise ConfigurationError(f"The database cannot be used: {error.inner}") from None
+    return database
+
+
+def _text(status: int, text: str) -> Answer:
+    return Answer(status, "", {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
