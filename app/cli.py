@@ -1,0 +1,268 @@
+"""The command `coord-users`. Results go to stdout, all else to stderr."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import uvicorn
+from sqlalchemy import select
+
+from app import checkup, logs, partners, server
+from app.config import Settings
+from app.database import Database
+from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
+from app.reconcile import Reconciliation
+from app.sandbox import Sandbox
+from app.service import (
+    create_app,
+    make_attempts,
+    make_customers,
+    open_database,
+)
+from app.stripe_account import OutcomeUnknown, StripeAccount
+from app.tables import issuers, users
+from app.tables import partners as partners_table
+
+
+def _plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Tell what is wrong in one line on stderr, and exit with 1."""
+
+    @wraps(command)
+    def plain(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except ConfigurationError as error:
+            raise click.ClickException(str(error)) from None
+        except StorageUnavailable as error:
+            raise click.ClickException(f"The database cannot be used: {error.inner}") from None
+        except (OutcomeUnknown, Misconfigured) as error:
+            raise click.ClickException(f"Stripe cannot be used: {error}") from None
+
+    return plain
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="coord-users")
+def main() -> None:
+    """Coord's Users API: one lasting Stripe customer for each user."""
+    logs.configure(os.environ.get("LOG_FORMAT", "json"))
+
+
+@main.command()
+@click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
+@_plainly
+def sandbox(port: int) -> None:
+    """Everything on this machine, with a stand-in for Stripe and nothing to set up."""
+    logs.configure("console")
+    with Sandbox(port) as running:
+        running.run(ready=lambda: click.echo(running.introduction()))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
+@_plainly
+def serve(host: str, port: int, workers: int) -> None:
+    """Run the service."""
+    settings = _settings()
+    settings.require_stripe_key()
+    app = create_app(settings)
+    options = {**server.options(settings), "host": host, "port": port}
+    if workers == 1:
+        uvicorn.run(app, **options)
+    else:
+        uvicorn.run("app.cli:worker", factory=True, workers=workers, **options)
+
+
+def worker() -> Any:
+    """Build the service in a worker process of `serve`."""
+    settings = _settings()
+    return create_app(settings)
+
+
+@main.command()
+@_plainly
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    database = Database(_settings().database_url)
+    database.migrate()
+    click.echo("The database is up to date.", err=True)
+
+
+@main.group()
+def partner() -> None:
+    """Partners and the issuers of their users' JWTs."""
+
+
+@partner.command("add")
+@click.argument("name")
+@click.option("--issuer", required=True, help="The JWTs' `iss`.")
+@click.option("--audience", required=True, help="What must be among the JWTs' `aud`.")
+@click.option("--jwks-url", help="Where the issuer publishes its keys.")
+@click.option("--jwks-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--shared-secret-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--test", "is_test", is_flag=True, help="All its JWTs are test JWTs.")
+@_plainly
+def partner_add(
+    name: str,
+    issuer: str,
+    audience: str,
+    jwks_url: str | None,
+    jwks_file: Path | None,
+    shared_secret_file: Path | None,
+    is_test: bool,
+) -> None:
+    """Register an issuer of a partner; call again for further issuers."""
+    if sum(one is not None for one in (jwks_url, jwks_file, shared_secret_file)) != 1:
+        raise click.UsageError("Give one of --jwks-url, --jwks-file, --shared-secret-file.")
+    partners.add_issuer(
+        _database().engine,
+        name,
+        issuer,
+        audience,
+        jwks_url=jwks_url,
+        jwks=_json(jwks_file) if jwks_file else None,
+        shared_secret=shared_secret_file.read_bytes().strip() if shared_secret_file else None,
+        is_test=is_test,
+    )
+    click.echo(f"Registered {issuer} for {name}.", err=True)
+
+
+@partner.command("list")
+@_plainly
+def partner_list() -> None:
+    """List partners and their issuers."""
+    _table(partners.list_partners(_database().engine))
+
+
+@main.group("access-key")
+def access_key() -> None:
+    """Access keys, by which partners' apps call."""
+
+
+@access_key.command("create")
+@click.argument("partner_name", metavar="PARTNER")
+@_plainly
+def access_key_create(partner_name: str) -> None:
+    """Print a new access key: it is shown this once."""
+    click.echo(partners.create_access_key(_database().engine, partner_name))
+
+
+@access_key.command("list")
+@_plainly
+def access_key_list() -> None:
+    """List access keys by id: the keys themselves are not stored."""
+    _table(partners.list_access_keys(_database().engine))
+
+
+@access_key.command("revoke")
+@click.argument("key_id", metavar="ID", type=int)
+@_plainly
+def access_key_revoke(key_id: int) -> None:
+    """Revoke an access key; within seconds no process takes it any more."""
+    partners.revoke_access_key(_database().engine, key_id)
+    click.echo(f"Access key {key_id} is revoked.", err=True)
+
+
+@main.command("users")
+@click.option(
+    "--format", "shape", type=click.Choice(["table", "jsonl"]), default="table", show_default=True
+)
+@_plainly
+def list_users(shape: str) -> None:
+    """List users and their Stripe customers."""
+    query = (
+        select(
+            partners_table.c.name.label("partner"),
+            issuers.c.issuer,
+            users.c.subject,
+            users.c.stripe_customer_id,
+            users.c.last_updated,
+        )
+        .join_from(users, issuers)
+        .join(partners_table)
+        .order_by(users.c.id)
+    )
+    with _database().reading() as connection:
+        rows = connection.execution_options(yield_per=1000).execute(query).mappings()
+        _table(rows) if shape == "table" else _lines(rows)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Tell what would be repaired; change nothing.")
+@_plainly
+def reconcile(dry_run: bool) -> None:
+    """Settle what was left open, and compare users with Stripe. Exit 1 if anything is left."""
+    settings = _settings()
+    settings.require_stripe_key()
+    database = open_database(settings)
+    stripe = StripeAccount(settings.stripe_secret_key, settings.stripe_api_base)
+    attempts = make_attempts(settings, database)
+    installation = database.installation()
+    run = Reconciliation(
+        make_customers(settings, attempts, stripe, installation),
+        attempts,
+        database,
+        stripe,
+        installation,
+        dry_run=dry_run,
+        progress=lambda words: click.echo(words, err=True),
+    )
+    left = 0
+    for finding in run.run():
+        left += finding.is_left
+        click.echo(f"{finding.kind}\t{finding.what}\t{finding.outcome}")
+    click.echo(f"{left} left", err=True)
+    sys.exit(1 if left else 0)
+
+
+@main.command()
+@_plainly
+def check() -> None:
+    """Tell what is wrong with the configuration. Exit 1 if anything is."""
+    troubles = 0
+    for what, trouble in checkup.check(_settings()):
+        troubles += bool(trouble)
+        click.echo(f"{what}\t{trouble or 'fine'}")
+    sys.exit(1 if troubles else 0)
+
+
+def _settings() -> Settings:
+    settings = Settings.from_environ(os.environ)
+    logs.configure(settings.log_format)
+    return settings
+
+
+def _database() -> Database:
+    return open_database(_settings())
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError:
+        raise ConfigurationError(f"{path} is no JSON") from None
+
+
+def _lines(rows: Iterable[Any]) -> None:
+    for row in rows:
+        click.echo(json.dumps(dict(row)))
+
+
+def _table(rows: Iterable[Any]) -> None:
+    """Print rows in columns, each as wide as its widest cell."""
+    cells = [
+        {name: "" if value is None else str(value) for name, value in dict(row).items()}
+        for row in rows
+    ]
+    if not cells:
+        return
+    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in cells[0]}
+    for row in [{name: name for name in widths}, *cells]:
+        click.echo("  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip())

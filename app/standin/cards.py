@@ -1,0 +1,59 @@
+"""Stripe's test cards and test tokens, and what becomes of them when they are saved.
+
+https://docs.stripe.com/testing
+"""
+
+from typing import NamedTuple
+
+
+class Decline(NamedTuple):
+    """Why a card is refused when it is saved."""
+
+    code: str
+    decline_code: str | None
+    message: str
+
+
+GENERIC = Decline("card_declined", "generic_decline", "Your card was declined.")
+NO_FUNDS = Decline("card_declined", "insufficient_funds", "Your card has insufficient funds.")
+WRONG_CVC = Decline("incorrect_cvc", None, "Your card's security code is incorrect.")
+EXPIRED = Decline("expired_card", None, "Your card has expired.")
+PROCESSING = Decline("processing_error", None, "An error occurred while processing your card.")
+WRONG_ZIP = Decline("incorrect_zip", None, "The postal code that you supplied is incorrect.")
+
+# Accepted any number of times, or refused any number of times.
+TEST_TOKENS: dict[str, Decline | None] = {
+    "tok_visa": None,
+    "tok_visa_debit": None,
+    "tok_mastercard": None,
+    "tok_mastercard_debit": None,
+    "tok_mastercard_prepaid": None,
+    "tok_amex": None,
+    "tok_discover": None,
+    "tok_diners": None,
+    "tok_jcb": None,
+    "tok_unionpay": None,
+    "tok_chargeDeclined": GENERIC,
+    "tok_chargeDeclinedInsufficientFunds": NO_FUNDS,
+    "tok_chargeDeclinedIncorrectCvc": WRONG_CVC,
+    "tok_chargeDeclinedExpiredCard": EXPIRED,
+    "tok_chargeDeclinedProcessingError": PROCESSING,
+    # Ours: a code that the contract of the Users API does not list.
+    "tok_standin_incorrectZip": WRONG_ZIP,
+}
+DECLINED_NUMBERS = {
+    "4000000000000002": GENERIC,
+    "4000000000009995": NO_FUNDS,
+    "4000000000000127": WRONG_CVC,
+    "4000000000000069": EXPIRED,
+    "4000000000000119": PROCESSING,
+}
+
+
+def is_card_number(number: str) -> bool:
+    """Tell whether a card may have that number (ISO/IEC 7812-1, annex B)."""
+    if not 12 <= len(number) <= 19 or not number.isdecimal():
+        return False
+    digits = [int(digit) for digit in reversed(number)]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
