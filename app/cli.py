@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,8 @@ def list_users(shape: str) -> None:
         .order_by(users.c.id)
     )
     with _database().reading() as connection:
-        rows = connection.execution_options(yield_per=1000).execute(query).mappings()
+        found = connection.execution_options(yield_per=1000).execute(query).mappings()
+        rows = ({**row, "last_updated": _time(row["last_updated"])} for row in found)
         _table(rows) if shape == "table" else _lines(rows)
 
 
@@ -248,6 +250,12 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except ValueError:
         raise ConfigurationError(f"{path} is no JSON") from None
+
+
+def _time(seconds: float | None) -> str | None:
+    return (
+        None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat("T", "seconds")
+    )
 
 
 def _lines(rows: Iterable[Any]) -> None:

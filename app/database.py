@@ -89,7 +89,9 @@ def _told_as_unavailable() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise StorageUnavailable(inner=f"{type(error).__name__}: {error}") from error
+        # The first line says what is wrong; further ones may show what a row holds.
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise StorageUnavailable(inner=f"{type(error).__name__}: {reason}") from error
 
 
 def _engine(url: str) -> Engine:

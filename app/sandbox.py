@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import socket
 import tempfile
 import textwrap
@@ -108,6 +109,8 @@ class Sandbox:
         Args:
             ready: called once requests are taken.
         """
+        # Whoever ends it with SIGTERM wants it gone without a trace, too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         server = _Server(uvicorn.Config(self._app, **options(self._settings)), ready)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(server.serve(sockets=[self._socket]))

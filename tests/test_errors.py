@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from app.standin.server import StandIn
 from serving import PATH, Caller, Partner, Service
 from sqlalchemy import text
 
 from app.config import Settings
 from app.contract import Contract
 from app.database import Database
+from app.standin.server import StandIn
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:

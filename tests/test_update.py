@@ -1,12 +1,12 @@
 """The main job: a token becomes a customer, once for each user."""
 
-from app.standin.server import StandIn
 import pytest
 from serving import Caller, Partner, Service
 from sqlalchemy import select
 
 from app.config import Settings
 from app.database import Database
+from app.standin.server import StandIn
 from app.tables import users
 
 pytestmark = pytest.mark.both_databases

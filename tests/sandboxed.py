@@ -1,0 +1,34 @@
+"""A sandbox in a process of its own, and what it printed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+COMMAND = Path(sys.executable).with_name("coord-users")
+
+
+class Printed:
+    """A sandbox that runs, and what it printed."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        self.process = process
+        self.lines: list[str] = []
+        # The end of the curl line is the last thing printed; the pipe ends if the process does.
+        for line in process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line.strip().startswith("-d "):
+                break
+        self.text = "\n".join(self.lines)
+
+    def value(self, name: str) -> str:
+        """Tell what stands behind a name."""
+        found = re.search(rf"^{name} +(\S+)", self.text, re.MULTILINE)
+        assert found, self.text
+        return found[1]
+
+    def curl(self) -> "subprocess.CompletedProcess[str]":
+        """Run the printed line as it stands."""
+        line = self.text[self.text.index("curl ") :]
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)

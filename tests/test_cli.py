@@ -1,0 +1,224 @@
+"""The command: results on stdout, all else on stderr, exit status 0 or not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serving import AUDIENCE, Caller, Partner
+
+from app.database import Database
+from app.standin.server import StandIn
+from app.tables import now, users
+
+COMMAND = Path(sys.executable).with_name("coord-users")
+KEY = "sk_test_cli"
+
+
+def run(*words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command with just these variables set."""
+    kept = {name: os.environ[name] for name in os.environ if "COVERAGE" in name or name == "PATH"}
+    return subprocess.run(
+        [COMMAND, *words], capture_output=True, text=True, timeout=60, env={**kept, **environ}
+    )
+
+
+def jwks_file(folder: Path) -> str:
+    """Write a JWK Set of one public key (RFC 8037, appendix A.2)."""
+    file = folder / "jwks.json"
+    key = {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "kid": "k1",
+        "alg": "EdDSA",
+    }
+    file.write_text(json.dumps({"keys": [key]}))
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["sandbox"],
+        ["serve"],
+        ["migrate"],
+        ["partner"],
+        ["partner", "add"],
+        ["partner", "list"],
+        ["access-key"],
+        ["access-key", "create"],
+        ["access-key", "list"],
+        ["access-key", "revoke"],
+        ["users"],
+        ["reconcile"],
+        ["check"],
+    ],
+)
+def test_help(words: list[str]) -> None:
+    """Each command explains itself."""
+    done = run(*words, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: coord-users")
+    assert done.stderr == ""
+
+
+def test_from_nothing_to_a_partner_with_a_key(tmp_path: Path) -> None:
+    """Migrate, register, make a key: it is alone on stdout, and not in the database."""
+    url = f"sqlite:///{tmp_path}/users.db"
+    assert run("migrate", DATABASE_URL=url).returncode == 0
+    added = run(
+        *("partner", "add", "Acme", "--issuer", "https://acme.example/"),
+        *("--audience", AUDIENCE, "--jwks-file", jwks_file(tmp_path)),
+        DATABASE_URL=url,
+    )
+    assert (added.returncode, added.stdout) == (0, ""), added.stderr
+    listed = run("partner", "list", DATABASE_URL=url).stdout
+    assert "Acme" in listed
+    assert "https://acme.example/" in listed
+    key = run("access-key", "create", "Acme", DATABASE_URL=url).stdout
+    assert key.startswith("coord_ak_")
+    assert key.count("\n") == 1
+    listed = run("access-key", "list", DATABASE_URL=url).stdout
+    assert key.strip() not in listed
+    assert key.strip().encode() not in (tmp_path / "users.db").read_bytes()
+    assert run("access-key", "revoke", "1", DATABASE_URL=url).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "said"),
+    [
+        (["serve"], {}, "STRIPE_SECRET_KEY is not set"),
+        (["serve"], {"STRIPE_SECRET_KEY": KEY, "MAX_IN_FLIGHT": "x"}, "MAX_IN_FLIGHT"),
+        (["serve"], {"STRIPE_SECRET_KEY": KEY}, "not migrated"),
+        (["serve", "--workers", "2"], {"STRIPE_SECRET_KEY": KEY}, "not migrated"),
+        (["users"], {}, "not migrated"),
+        (["migrate"], {"DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "cannot be used"),
+        (["migrate"], {"DATABASE_URL": "sqlite:////nowhere/at/all.db"}, "cannot be used"),
+        (["access-key", "create", "Nobody"], {}, "not migrated"),
+        (
+            ["partner", "add", "A", "--issuer", "i", "--audience", "a"],
+            {},
+            "Give one of --jwks-url",
+        ),
+    ],
+)
+def test_what_stops_a_command(
+    tmp_path: Path, words: list[str], environ: dict[str, str], said: str
+) -> None:
+    """One clear line on stderr, nothing on stdout, and no trace."""
+    url = {"DATABASE_URL": f"sqlite:///{tmp_path}/users.db"}
+    done = run(*words, **{**url, **environ})
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_jwks_file_that_is_no_json(tmp_path: Path, database_url: str) -> None:
+    """One clear line."""
+    file = tmp_path / "keys"
+    file.write_text("no")
+    words = ["partner", "add", "A", "--issuer", "i", "--audience", "a", "--jwks-file", str(file)]
+    done = run(*words, DATABASE_URL=database_url)
+    assert done.returncode == 1
+    assert "is no JSON" in done.stderr
+
+
+def test_shared_secret_file(tmp_path: Path, database_url: str) -> None:
+    """The secret's last newline is the editor's, not the secret's."""
+    file = tmp_path / "secret"
+    file.write_bytes(b"s" * 32 + b"\n")
+    words = ["partner", "add", "A", "--issuer", "i", "--audience", "a"]
+    done = run(*words, "--shared-secret-file", str(file), "--test", DATABASE_URL=database_url)
+    assert done.returncode == 0, done.stderr
+    assert "shared secret" in run("partner", "list", DATABASE_URL=database_url).stdout
+
+
+def test_users(database: Database, database_url: str, partner: Partner) -> None:
+    """Each user's partner, issuer, subject, customer and time, as a table and as lines of JSON."""
+    assert run("users", DATABASE_URL=database_url).stdout == ""
+    with database.writing() as connection:
+        row = {"issuer_id": 1, "subject": "user-1", "stripe_customer_id": "cus_1"}
+        connection.execute(users.insert().values(**row, last_updated=now()))
+    table = run("users", DATABASE_URL=database_url).stdout.splitlines()
+    assert table[0].split() == [
+        *("partner", "issuer", "subject", "stripe_customer_id", "last_updated")
+    ]
+    assert table[1].split()[:4] == ["Acme", partner.issuer, "user-1", "cus_1"]
+    lines = run("users", "--format", "jsonl", DATABASE_URL=database_url).stdout.splitlines()
+    told = json.loads(lines[0])
+    assert told["stripe_customer_id"] == "cus_1"
+    assert told["last_updated"].startswith("20")
+
+
+def test_check(tmp_path: Path, database_url: str, partner: Partner, standin: StandIn) -> None:
+    """Exit 0 where all is fine; else 1, and each trouble is named."""
+    good = {
+        "DATABASE_URL": database_url,
+        "STRIPE_SECRET_KEY": KEY,
+        "STRIPE_API_BASE": standin.url,
+    }
+    done = run("check", **good)
+    assert done.returncode == 0, done.stdout + done.stderr
+    empty = f"sqlite:///{tmp_path}/empty.db"
+    done = run("check", **{**good, "DATABASE_URL": empty, "STRIPE_SECRET_KEY": "sk_live_x"})
+    assert done.returncode == 1
+    assert "run `coord-users migrate`" in done.stdout
+    assert "does not take STRIPE_SECRET_KEY" in done.stdout
+    assert "sk_live_x" not in done.stdout + done.stderr
+
+
+def test_reconcile(database_url: str, caller: Caller, standin: StandIn, settings: Any) -> None:
+    """Nothing to do: exit 0. Something left: exit 1. A dry run changes nothing."""
+    environ = {
+        "DATABASE_URL": database_url,
+        "STRIPE_SECRET_KEY": settings.stripe_secret_key,
+        "STRIPE_API_BASE": standin.url,
+    }
+    assert caller.save("tok_visa").status_code == 200
+    assert run("reconcile", **environ).returncode == 0
+    done = run("reconcile", **{**environ, "STRIPE_API_BASE": "http://127.0.0.1:9"})
+    assert done.returncode == 1
+    assert "Stripe cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve(
+    tmp_path: Path, database_url: str, partner: Partner, standin: StandIn, workers: str
+) -> None:
+    """It serves with one worker or several, and ends on SIGTERM."""
+    port = str(23_000 + os.getpid() % 7_000 + int(workers))
+    process = subprocess.Popen(
+        [COMMAND, "serve", "--port", port, "--workers", workers],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "DATABASE_URL": database_url,
+            "STRIPE_SECRET_KEY": KEY,
+            "STRIPE_API_BASE": standin.url,
+        },
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/readyz").raise_for_status()
+                break
+            except httpx.TransportError:
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.05)
+        with Caller(f"http://127.0.0.1:{port}", partner) as caller:
+            assert caller.save(standin.new_token()).status_code == 200
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert "Traceback" not in errors
