@@ -63,7 +63,6 @@ class Attempt:
         holder: who holds the lease.
         age: seconds since the attempt began, or since its key was made.
         started_at, sent_at: between these its calls were sent, in seconds since the epoch.
-        is_replay: whether Stripe may have heard of its key before.
     """
 
     id: str
@@ -77,7 +76,6 @@ class Attempt:
     age: float
     started_at: float
     sent_at: float
-    is_replay: bool
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,6 @@ class Attempts:
             age=0.0,
             started_at=row.attempt_started_at,
             sent_at=row.attempt_started_at,
-            is_replay=False,
         )
 
     def look(self, user: User) -> Row[Any]:
@@ -298,9 +295,9 @@ class Attempts:
             row = connection.execute(statement).one_or_none()
         if row is None:
             raise LeaseLost
-        return self._attempt(row, is_replay=not values)
+        return self._attempt(row)
 
-    def _attempt(self, row: Row[Any], *, is_replay: bool = True) -> Attempt:
+    def _attempt(self, row: Row[Any]) -> Attempt:
         token: str | None
         try:
             token = self._seal.open(row.attempt_token, row.attempt_id)
@@ -318,7 +315,6 @@ class Attempts:
             age=row.age,
             started_at=row.attempt_started_at,
             sent_at=row.attempt_sent_at,
-            is_replay=is_replay,
         )
 
 

@@ -24,7 +24,8 @@ Why that keeps the rule:
 3. To ask again is to send the same key with the same parameters: Stripe executes it once at most.
    See https://docs.stripe.com/api/idempotent_requests.
 4. A new key is made only where the old one is known not to have been executed: Stripe said so,
-   or its list of customers, which is up to date, does not show our metadata.
+   or its list of customers, which is up to date, does not show our metadata, at a time when no
+   call under the old key can be on its way any more.
 5. Only a clear answer settles a row. All else leaves it open.
 6. No transaction is open, and no connection to the database held, while Stripe is asked.
 """
@@ -58,12 +59,18 @@ from app.stripe_account import (
 
 # Stripe may forget a key after 24 hours, and would then execute it as new.
 KEY_LIFETIME = 23 * 3600.0
+# How long a call may linger between us and Stripe after we have ceased to wait, in seconds.
+CALL_LIFETIME = 120.0
 # How far Stripe's clock and the database's may differ, in seconds.
 CLOCK_SKEW = 120.0
 # Pauses before the same call is sent again within one request, in seconds.
 PAUSES = (0.3, 1.0)
 # How often somebody who waits for a lease looks again, in seconds: at first, and at most.
 FIRST_LOOK, LAST_LOOK = 0.02, 0.25
+
+
+class FailureKept(Exception):
+    """Raised when Stripe replays a failure: the key is spent, and nothing runs under it."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,11 @@ class Customers:
                     return self.settle(attempt, user.partner_id, deadline)
                 except LeaseLost:
                     watched = attempt.id
+                except TokenRefused as refused:
+                    if watched and attempt.customer_id and refused.code == "token_already_used":
+                        # By the same request, for which this one waited; a newer card came since.
+                        return attempt.customer_id
+                    raise
             row = self._attempts.look(user)
             is_settled = row.attempt_id is None
             if is_settled:
@@ -222,17 +234,23 @@ class Customers:
         Each round but the last ends in parameters that are new, so four rounds are enough: the
         attempt as it stands, one without the e-mail, one without the customer, one after a look.
         """
-        must_look = attempt.age > KEY_LIFETIME or attempt.token is None
+        is_old = attempt.age > KEY_LIFETIME
+        must_look = is_old or attempt.token is None
+        is_quiet = attempt.age > CALL_LIFETIME + (KEY_LIFETIME if is_old else 0)
         for _ in range(4):
             try:
                 if must_look:
                     if found := self._look_up(attempt, deadline):
                         return found
+                    if not is_quiet:
+                        raise OutcomeUnknown("a call may still be on its way to Stripe")
                     attempt = self._start_anew(attempt, attempt.customer_id, attempt.email)
                     must_look = False
                 return self._ask(attempt, deadline)
             except KeyMismatch:
                 must_look = True
+            except FailureKept:
+                must_look = is_quiet = True
             except EmailRefused:
                 attempt = self._start_anew(attempt, attempt.customer_id, None)
             except CustomerGone:
@@ -243,8 +261,6 @@ class Customers:
     def _start_anew(self, attempt: Attempt, customer_id: str | None, email: str | None) -> Attempt:
         """Make a new key, now that the old one is known not to have been executed."""
         if attempt.token is None:
-            if attempt.age < CLOCK_SKEW:
-                raise OutcomeUnknown("the token is unreadable, and Stripe may still be at it")
             raise TokenRefused("The token could not be used. Make a new one.")
         return self._attempts.anew(attempt, customer_id, email)
 
@@ -254,9 +270,8 @@ class Customers:
             try:
                 return self._send(attempt, deadline)
             except OutcomeUnknown as unknown:
-                if unknown.failed and attempt.is_replay:
-                    # An answer, and for the second time: nothing runs under this key any more.
-                    raise KeyMismatch("Stripe replays a failure") from unknown
+                if unknown.is_kept:
+                    raise FailureKept from unknown
                 if pause is None or time.monotonic() + 2 * pause > deadline:
                     raise
             time.sleep(pause * random.uniform(0.5, 1))
@@ -306,9 +321,9 @@ class Customers:
 
     def _make_sure_it_is_gone(self, attempt: Attempt, deadline: float) -> None:
         """A customer is replaced only where Stripe says twice that it is no more."""
-        assert attempt.customer_id is not None
         try:
-            self._stripe.retrieve(attempt.customer_id, timeout=self._time_for_a_call(deadline))
+            if attempt.customer_id is not None:
+                self._stripe.retrieve(attempt.customer_id, timeout=self._time_for_a_call(deadline))
         except CustomerGone:
             return
         raise OutcomeUnknown("Stripe has the customer and has it not")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -18,8 +19,9 @@ from app.tables import installation
 
 # Transactions are short, so few connections serve many threads; more only queue in the database.
 CONNECTIONS = 10
-# How long a thread waits for a connection or for SQLite's write lock, in seconds.
+# How long a thread waits for a connection, for SQLite's write lock or for a statement, in seconds.
 PATIENCE = 5
+ACTIVE = psycopg.pq.TransactionStatus.ACTIVE
 
 
 class Database:
@@ -31,9 +33,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
-        # SQLite has one writer at a time and waits for its turn by sleeping; a lock wakes at once.
-        self._turn: AbstractContextManager[Any] = (
-            threading.Lock() if self.engine.dialect.name == "sqlite" else nullcontext()
+        self._turn: AbstractContextManager[None] = (
+            Turn() if self.engine.dialect.name == "sqlite" else nullcontext()
         )
 
     @contextmanager
@@ -84,6 +85,34 @@ class Database:
         self.engine.dispose()
 
 
+class Turn(AbstractContextManager[None]):
+    """One writer at a time: SQLite lets others wait by sleeping, a lock wakes them at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise StorageUnavailable(inner="no turn to write came")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that is given up where the server takes statements and answers nothing."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for the server a little longer than its own time-outs take, which word it better."""
+        try:
+            return super().wait(gen, interval, timeout or PATIENCE + 1)
+        except psycopg.OperationalError:
+            if not self.closed and self.info.transaction_status == ACTIVE:
+                # What it still may say belongs to a statement that nobody waits for any more.
+                self.close()
+            raise
+
+
 @contextmanager
 def _told_as_unavailable() -> Iterator[None]:
     try:
@@ -110,7 +139,7 @@ def _engine(url: str) -> Engine:
         engine = create_engine(parsed, connect_args={"timeout": PATIENCE}, **options)
         event.listen(engine, "connect", _make_durable)
         return engine
-    return create_engine(
+    engine = create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         connect_args={
@@ -119,6 +148,12 @@ def _engine(url: str) -> Engine:
         },
         **options,
     )
+    event.listen(engine, "do_connect", _connect)
+    return engine
+
+
+def _connect(_dialect: object, _record: object, args: Any, params: Any) -> BoundedConnection:
+    return BoundedConnection.connect(*args, **params)
 
 
 def _make_durable(connection: Any, _record: object) -> None:

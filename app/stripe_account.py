@@ -20,6 +20,9 @@ Answer = TypeVar("Answer")
 
 # Stripe's names for what can be wrong with a token besides those that begin with "token_".
 TOKEN_CODES = frozenset({"livemode_mismatch", "invalid_source", "source_already_used"})
+# "true" where Stripe kept an answer and gives it again; see "Sent idempotency" in its guide to
+# low-level errors. A failure without it may be of a call that never came as far as its key.
+REPLAYED = "Idempotent-Replayed"
 CODE = re.compile("[a-z0-9_]{1,100}")
 # The SDK logs the bodies that it sends at DEBUG, card tokens included.
 logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -30,12 +33,13 @@ class OutcomeUnknown(Exception):
 
     Args:
         reason: for the log; holds no secret.
-        failed: whether Stripe itself answered 500, which it keeps and replays for the same key.
+        is_kept: whether it is a failure that Stripe keeps and replays for the same key, so that
+            nothing runs under it any more.
     """
 
-    def __init__(self, reason: str, *, failed: bool = False) -> None:
+    def __init__(self, reason: str, *, is_kept: bool = False) -> None:
         super().__init__(reason)
-        self.failed = failed
+        self.is_kept = is_kept
 
 
 class KeyMismatch(Exception):
@@ -153,7 +157,7 @@ class StripeAccount:
             Misconfigured, OutcomeUnknown: as for `create_customer`.
         """
         with self._http.within(timeout):
-            return _told(lambda: _customer(self._customers.retrieve(customer_id)))
+            return _read(lambda: _customer(self._customers.retrieve(customer_id)))
 
     def created_between(self, first: float, last: float, *, timeout: float) -> Iterator[Customer]:
         """Tell the customers created in a span of time, in seconds since the epoch.
@@ -173,7 +177,7 @@ class StripeAccount:
             if after:
                 params["starting_after"] = after
             with self._http.within(timeout):
-                customers, more = _told(lambda: self._page(params))  # noqa: B023 - called at once
+                customers, more = _read(lambda: self._page(params))  # noqa: B023 - called at once
             yield from customers
             if not more or not customers:
                 return
@@ -189,7 +193,7 @@ class StripeAccount:
             Misconfigured, OutcomeUnknown: as for `create_customer`.
         """
         with self._http.within(timeout):
-            _told(lambda: self._customers.delete(customer_id))
+            _read(lambda: self._customers.delete(customer_id))
 
     def reach(self, *, timeout: float) -> None:
         """Ask for nothing much, to see whether Stripe answers and takes the key.
@@ -198,7 +202,7 @@ class StripeAccount:
             Misconfigured, OutcomeUnknown: as for `create_customer`.
         """
         with self._http.within(timeout):
-            _told(lambda: self._page({"limit": 1}))
+            _read(lambda: self._page({"limit": 1}))
 
     def close(self) -> None:
         """Close all connections."""
@@ -254,6 +258,14 @@ def _told(ask: Callable[[], Answer]) -> Answer:
         raise OutcomeUnknown(f"unreadable answer: {type(error).__name__}") from error
 
 
+def _read(ask: Callable[[], Answer]) -> Answer:
+    """Ask where there is nothing to refuse: all but an answer is unknown."""
+    try:
+        return _told(ask)
+    except (CardRefused, TokenRefused, ParameterRefused, EmailRefused, KeyMismatch) as odd:
+        raise OutcomeUnknown(f"Stripe refused to tell: {odd}") from odd
+
+
 def _interpreted(error: stripe.StripeError) -> Exception:
     """Tell what an error of Stripe means for us (https://docs.stripe.com/error-codes)."""
     status = error.http_status
@@ -261,8 +273,9 @@ def _interpreted(error: stripe.StripeError) -> Exception:
     code = _plain(getattr(error.error, "code", None) or error.code)
     param = getattr(error.error, "param", None) or ""
     told = f"Stripe answered {status} {code or type(error).__name__}, request {error.request_id}"
-    if status is None or status in (409, 429) or not 400 <= status < 500:
-        return OutcomeUnknown(told, failed=status == 500)
+    if status is None or status in (409, 429) or not 400 <= status < 500 or error.error is None:
+        # Without an error of Stripe's in it, some proxy may have answered, before or after Stripe.
+        return OutcomeUnknown(told, is_kept=REPLAYED in (error.headers or ()))
     if isinstance(error, stripe.IdempotencyError):
         return KeyMismatch(told)
     if status == 402 or isinstance(error, stripe.CardError):
