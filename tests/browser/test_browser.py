@@ -1,0 +1,266 @@
+"""The explorer as people meet it: in a browser, against a real server.
+
+The fixture `page` also fails a test when the browser complains: of an error in a script, of
+something that the page's policy forbids, of a file that is missing or comes from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from browser.conftest import Sandbox, Server
+    from playwright.sync_api import Locator, Page, Request
+
+SEED = Path(__file__).parent.parent / "data" / "seed.yaml"
+NARROW = {"width": 375, "height": 667}
+
+
+class Shown(NamedTuple):
+    """An exchange with the API, as the explorer shows it."""
+
+    request: Request
+    status: str
+    body: Any
+
+
+def explore(page: Page, url: str) -> None:
+    """Open the explorer by the service's address alone."""
+    page.goto(url)
+    page.get_by_role("button", name="Try it out").wait_for()
+
+
+def field(page: Page, name: str) -> Locator:
+    """Find where a parameter is typed in."""
+    return page.locator(f'tr[data-param-name="{name}"]').locator("input, textarea")
+
+
+def execute(page: Page) -> Shown:
+    """Press "Execute", and read what is shown then."""
+    with page.expect_request("**/stripe_info?*") as asked:
+        page.get_by_role("button", name="Execute").click()
+    return shown(page, asked.value)
+
+
+def shown(page: Page, request: Request) -> Shown:
+    row = page.locator(".live-responses-table tbody tr.response")
+    row.locator(".highlight-code").wait_for()
+    return Shown(
+        request,
+        row.locator(".response-col_status").inner_text().split()[0],
+        json.loads(row.locator(".highlight-code code").inner_text()),
+    )
+
+
+def authorize(page: Page, user_jwt: str) -> None:
+    """Give the user's JWT in the dialog, by hand."""
+    page.locator(".auth-wrapper > .authorize").click()
+    dialog = page.locator(".dialog-ux")
+    dialog.get_by_role("textbox").fill(user_jwt)
+    dialog.get_by_role("button", name="Apply credentials").click()
+    dialog.get_by_role("button", name="Close").click()
+    dialog.wait_for(state="detached")
+
+
+def test_sandbox_gives_200_with_nothing_typed(page: Page, sandbox: Sandbox) -> None:
+    """ "Try it out", "Execute": credentials and a token are there; each load has a fresh token."""
+    answers = []
+    for _ in range(2):
+        explore(page, sandbox.url)
+        page.get_by_role("button", name="Try it out").click()
+        answers.append(execute(page))
+    assert [answer.status for answer in answers] == ["200", "200"]
+    first, second = [answer.body for answer in answers]
+    assert re.fullmatch(r"cus_\w+", first["customer_id"])
+    assert second["customer_id"] == first["customer_id"]
+    assert second["coord_targeted_token"] != first["coord_targeted_token"]
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "status", "code"),
+    [
+        ("stripe_info", '{"coord_targeted_token": "tok_chargeDeclined"}', "402", "card_declined"),
+        ("stripe_info", '{"coord_targeted_token": "tok_unknown"}', "422", "resource_missing"),
+        ("stripe_info", '{"token": "tok_visa"}', "400", "invalid_request"),
+        ("access_key", "not-a-key", "401", "invalid_access_key"),
+    ],
+    ids=["declined card", "foreign token", "wrong property", "wrong access key"],
+)
+def test_errors_show_as_documented(
+    page: Page, sandbox: Sandbox, name: str, typed: str, status: str, code: str
+) -> None:
+    """What is typed counts; the answer has the form of the example beside it, and explains itself.
+
+    The example is shown although it is of another type than the answers that succeed.
+    """
+    explore(page, sandbox.url)
+    page.get_by_role("button", name="Try it out").click()
+    field(page, name).fill(typed)
+    answer = execute(page)
+    assert (answer.status, answer.body["code"]) == (status, code)
+    documented = page.locator(f'.responses-table tr[data-code="{status}"]').last
+    example = json.loads(documented.locator(".example code").inner_text())
+    assert example["status"] == answer.body["status"] == int(status)
+    assert answer.body.keys() <= example.keys()
+    with page.expect_popup() as opened:
+        documented.get_by_role("link", name=code, exact=True).click()
+    explained = opened.value
+    assert explained.url == f"{sandbox.url}{answer.body['type']}"
+    explained.get_by_role("heading", name=answer.body["title"], exact=True).wait_for()
+    explained.get_by_role("heading", name="What to do", exact=True).wait_for()
+
+
+def test_outside_the_sandbox_people_authorize_by_hand(
+    page: Page, server: Server, sandbox: Sandbox
+) -> None:
+    """Once, then it survives a reload; the JWT may be pasted with or without the word Bearer."""
+    explore(page, server.url)
+    page.get_by_role("button", name="Try it out").click()
+    assert field(page, "access_key").input_value() == ""
+    field(page, "access_key").fill(server.access_key)
+    without = execute(page)
+    assert (without.status, without.body["code"]) == ("401", "invalid_user_token")
+
+    for given in (server.user_jwt, f"Bearer {server.user_jwt}"):
+        authorize(page, given)
+        explore(page, server.url)
+        page.get_by_role("button", name="Try it out").click()
+        field(page, "access_key").fill(server.access_key)
+        field(page, "stripe_info").fill(json.dumps({"coord_targeted_token": sandbox.token()}))
+        answer = execute(page)
+        assert answer.status == "200"
+        assert answer.request.headers["authorization"] == f"Bearer {server.user_jwt}"
+        assert answer.request.url.count("access_key=") == 1
+
+        page.locator(".auth-wrapper > .authorize").click()
+        page.get_by_role("button", name="Remove authorization").click()
+        page.get_by_role("button", name="Close").click()
+
+
+def test_what_people_need_to_give_is_asked_for(page: Page, server: Server) -> None:
+    """With no access key nothing is sent: the field that lacks it is marked."""
+    explore(page, server.url)
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    page.locator('tr[data-param-name="access_key"] input.invalid').wait_for()
+    assert page.locator(".live-responses-table").count() == 0
+
+
+def test_sandbox_forgets_what_another_server_here_was_given(page: Page, sandbox: Sandbox) -> None:
+    """The next server at this address has other credentials: old ones would only be refused."""
+    explore(page, sandbox.url)
+    page.locator(".auth-wrapper > .authorize").click()
+    page.get_by_role("button", name="Remove authorization").click()
+    page.get_by_role("button", name="Close").click()
+    authorize(page, f"Bearer {sandbox.test_jwt}")
+    page.get_by_role("button", name="Try it out").click()
+    assert execute(page).body["code"] == "test_user"
+    assert page.evaluate("localStorage.length") == 0
+
+    old = {"schema": {"type": "apiKey", "in": "header", "name": "Authorization"}, "value": "old"}
+    page.evaluate(
+        "(old) => localStorage.setItem('authorized', JSON.stringify(old))", {"user_jwt": old}
+    )
+    explore(page, sandbox.url)
+    page.get_by_role("button", name="Try it out").click()
+    assert execute(page).status == "200"
+
+
+def test_keyboard_alone_is_enough(page: Page, server: Server, sandbox: Sandbox) -> None:
+    """From an empty explorer to a 200 with no mouse."""
+    explore(page, server.url)
+    tab_to(page.locator(".auth-wrapper > .authorize"))
+    page.keyboard.press("Enter")
+    page.locator(".dialog-ux input:focus").wait_for()
+    page.keyboard.type(server.user_jwt)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Remove authorization").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".dialog-ux").wait_for(state="detached")
+    tab_to(page.get_by_role("button", name="Try it out"))
+    page.keyboard.press("Enter")
+    tab_to(field(page, "access_key"))
+    page.keyboard.type(server.access_key)
+    tab_to(field(page, "stripe_info"))
+    page.keyboard.press("Control+A")
+    page.keyboard.type(json.dumps({"coord_targeted_token": sandbox.token()}))
+    tab_to(page.get_by_role("button", name="Execute"))
+    with page.expect_request("**/stripe_info?*") as asked:
+        page.keyboard.press("Enter")
+    assert shown(page, asked.value).status == "200"
+
+
+def tab_to(target: Locator) -> None:
+    """Press the tabulator until the target has the focus, and shows that it has."""
+    for _ in range(60):
+        target.page.keyboard.press("Tab")
+        if target.evaluate("(one) => one === document.activeElement"):
+            assert target.evaluate("(one) => getComputedStyle(one).outlineStyle") == "solid"
+            return
+    pytest.fail("the tabulator does not lead there")
+
+
+def test_narrow_screens_need_no_scrolling_sideways(page: Page, sandbox: Sandbox) -> None:
+    """On a telephone all fits, answers included; long lines of code scroll in their own frame."""
+    page.set_viewport_size(NARROW)
+    for address in ("problems/", "problems/resource_missing", "ui/"):
+        page.goto(f"{sandbox.url}/v1/users/{address}")
+        page.get_by_role("heading").first.wait_for()
+        assert too_wide(page) == []
+    page.get_by_role("button", name="Try it out").click()
+    assert execute(page).status == "200"
+    assert too_wide(page) == []
+    page.locator(".auth-wrapper > .authorize").click()
+    page.get_by_role("heading", name="Available authorizations").wait_for()
+    assert too_wide(page) == []
+
+
+def too_wide(page: Page) -> list[str]:
+    """Name what reaches beyond the screen, or beyond its own box, and has no frame to scroll in."""
+    return list(
+        page.evaluate(
+            """() => [...document.body.querySelectorAll("*")].filter((one) => {
+                const framed = one.parentElement.closest("pre, .microlight");
+                const box = one.parentElement.closest(".opblock") ?? document.documentElement;
+                const most = box.getBoundingClientRect().right;
+                return !framed && one.getBoundingClientRect().right > most;
+            }).map((one) => `${one.tagName}.${one.className}`)"""
+        )
+    )
+
+
+def test_descriptions_of_the_seed_read_well(page: Page, sandbox: Sandbox) -> None:
+    """The seed's text is there, word for word and once, its code in blocks with their lines."""
+    [seed] = (one for one in yaml.safe_load_all(SEED.read_text()) if one)
+    text = seed["info"]["description"]
+    fence = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    explore(page, sandbox.url)
+    description = page.locator(".info .description")
+    assert description.locator("pre > code").all_text_contents() == fence.findall(text)
+    rendered = " ".join(description.inner_text().split())
+    assert rendered == " ".join(text.replace("`", "").split())
+    assert page.get_by_text("Assuming your already have a customer").count() == 1
+    assert page.locator(".opblock").count() == 1
+    assert description.locator("p br").evaluate_all(
+        "(breaks) => breaks.every((one) => getComputedStyle(one).display === 'none')"
+    )
+
+
+def test_pages_follow_the_wish_for_darkness(page: Page, sandbox: Sandbox) -> None:
+    """Where the system is dark, so are the explorer and the pages on errors."""
+    page.emulate_media(color_scheme="dark")
+    for address in ("problems/card_declined", "problems/", "ui/"):
+        page.goto(f"{sandbox.url}/v1/users/{address}")
+        page.get_by_role("heading").first.wait_for()
+        for element, style in (("body", "backgroundColor"), ("h1", "color")):
+            [red, green, blue] = page.locator(element).evaluate(
+                "(one, style) => getComputedStyle(one)[style].match(/\\d+/g).map(Number)", style
+            )
+            is_light = min(red, green, blue) > 160
+            assert is_light == (element == "h1")

@@ -1,0 +1,95 @@
+"""Fixtures: databases of both kinds, the double, and a house that uses them."""
+
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faults.double import Double
+from faults.house import House
+from faults.pgproxy import PgProxy
+from faults.storage import PostgreSql
+
+from app.database import Database
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a migrated SQLite file, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSql]:
+    """Give a real PostgreSQL that ends with the session."""
+    server = PostgreSql()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Give the URL of a fresh, migrated database of each kind."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """Give the URL of a fresh, migrated SQLite file."""
+    shutil.copy(sqlite_template, tmp_path / "users.db")
+    return f"sqlite:///{tmp_path}/users.db"
+
+
+@pytest.fixture
+def postgresql_url(postgres: PostgreSql) -> Iterator[str]:
+    """Give the URL of a fresh, migrated PostgreSQL database."""
+    name = f"faults_{secrets.token_hex(6)}"
+    yield postgres.create(name)
+    postgres.drop(name)
+
+
+@pytest.fixture
+def proxy(postgres: PostgreSql) -> Iterator[PgProxy]:
+    """Give a proxy in front of PostgreSQL."""
+    running = PgProxy(postgres.socket_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody in this process wait long between two calls."""
+    monkeypatch.setattr("app.customers.PAUSES", (0.02, 0.05))
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    """Give a double of Stripe."""
+    with Double() as running:
+        yield running
+
+
+@pytest.fixture
+def open_house(url: str, double: Double) -> Iterator[Callable[..., House]]:
+    """Give a way to open as many houses on one database as wanted."""
+    houses: list[House] = []
+
+    def another(**options: float) -> House:
+        houses.append(House(url, double, **options))  # type: ignore[arg-type]
+        return houses[-1]
+
+    yield another
+    double.heal()
+    for house in houses:
+        house.__exit__()
+
+
+@pytest.fixture
+def house(open_house: Callable[..., House]) -> House:
+    """Give one."""
+    return open_house()

@@ -1,0 +1,156 @@
+"""A double of Stripe whose network and temper can be scripted, and that tells what it executed.
+
+It is apart from the sandbox's stand-in on purpose: it does little of Stripe, and fails at any
+point of a call.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from faults.account import Account, Call
+from faults.scripted import Fault
+from faults.wire import Answer, Connection, Request, Reset, Wire
+
+
+@dataclass
+class _Script:
+    fault: Fault
+    times: int | None
+    token: str | None
+    method: str | None
+
+    def fits(self, call: Call) -> bool:
+        """Tell whether the call is one that shall go wrong."""
+        return (
+            self.times != 0
+            and self.token in (None, call.token)
+            and self.method in (None, call.request.method)
+        )
+
+
+class Double:
+    """The account behind a socket.
+
+    Attributes:
+        account: what Stripe holds, and the ledger.
+        calls: what arrived, executed or not.
+        faulted: how many calls went wrong.
+        processing: seconds that each execution takes.
+        on_executed: called with each call that was executed, before its answer is sent.
+    """
+
+    def __init__(self) -> None:
+        self.account = Account()
+        self.calls: list[Call] = []
+        self.faulted = 0
+        self.processing = 0.0
+        self.on_executed: Callable[[Call], None] | None = None
+        self._scripts: list[_Script] = []
+        self._wire = Wire(self._serve)
+        self.url = self._wire.url
+
+    def __enter__(self) -> "Double":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.heal()
+        self._wire.stop()
+
+    def fail(
+        self,
+        fault: Fault,
+        *,
+        times: int | None = 1,
+        token: str | None = None,
+        method: str | None = "POST",
+    ) -> None:
+        """Let the next calls that fit go wrong; `times` None stands until `heal`."""
+        with self.account.lock:
+            self._scripts.append(_Script(fault, times, token, method))
+
+    def heal(self) -> None:
+        """Forget all faults that are scripted, and let go of what hangs."""
+        with self.account.lock:
+            self._scripts.clear()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let what hangs go on."""
+        self._wire.gate.open()
+
+    def refusing(self) -> contextlib.AbstractContextManager[None]:
+        """Refuse connections inside the block, and end those that there are."""
+        return self._wire.refusing()
+
+    def let_in(self) -> None:
+        """Let what hangs go on, and wait until it has come to its end."""
+        with self.account.lock:
+            hanging = [call for call in self.calls if not call.done.is_set()]
+        self.let_go()
+        for call in hanging:
+            assert call.done.wait(10)
+
+    def _serve(self, request: Request, connection: Connection) -> bool:
+        """Answer one call; False ends the connection."""
+        call = Call(request, time.monotonic())
+        with self.account.lock:
+            self.calls.append(call)
+            fault = self._fault(call)
+        try:
+            return self._told(call, fault, connection)
+        finally:
+            call.done.set()
+
+    def _told(self, call: Call, fault: Fault, connection: Connection) -> bool:
+        if fault.delay:
+            self._wire.gate.is_open(within=fault.delay)
+        if fault.hold == "before":
+            self._wire.gate.pass_through()
+        answer = self._answer(call, fault)
+        if fault.hold == "after":
+            self._wire.gate.pass_through()
+        if fault.ending == "reset":
+            raise Reset
+        if fault.ending in ("slow head", "slow body"):
+            connection.trickle(answer, head=fault.ending == "slow head")
+        elif fault.ending == "cut":
+            connection.cut(answer)
+        else:
+            is_whole = fault.ending == "whole"
+            connection.send(answer if is_whole else replace(answer, body=answer.body[:-10]))
+            return True
+        return False
+
+    def _fault(self, call: Call) -> Fault:
+        for script in self._scripts:
+            if script.fits(call):
+                if script.times is not None:
+                    script.times -= 1
+                self.faulted += 1
+                return script.fault
+        return Fault()
+
+    def _answer(self, call: Call, fault: Fault) -> Answer:
+        sent = fault.answer or Answer(503, b"")
+        if call.request.method != "POST":
+            answer = self.account.other(call) if fault.executed else sent
+            return fault.answer or answer
+        if not fault.executed and not fault.kept:
+            return sent
+        answer = self.account.post(
+            call,
+            meanwhile=lambda: self._meanwhile(fault),
+            kept=fault.answer if fault.kept else None,
+            executed=fault.executed,
+        )
+        if self.on_executed and fault.executed and not call.replayed:
+            self.on_executed(call)
+        return answer if fault.kept or fault.answer is None else fault.answer
+
+    def _meanwhile(self, fault: Fault) -> None:
+        if fault.hold == "during":
+            self._wire.gate.pass_through()
+        elif self.processing:
+            self._wire.gate.is_open(within=self.processing)

@@ -1,0 +1,220 @@
+"""The rule with its rows and Stripe's door, wired in the test's own process."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from faults.auditor import Acknowledged, Findings, audit
+from faults.double import Double
+from sqlalchemy import Connection, event, update
+
+from app.attempts import Attempts, Limits
+from app.completer import Completer
+from app.customers import Customers, Patience
+from app.database import Database
+from app.identity import User
+from app.metrics import Metrics
+from app.seal import Seal
+from app.stripe_account import StripeAccount
+from app.tables import issuers, now, partners, users
+
+SECRET_KEY = "sk_test_faults"
+
+
+class Crash(BaseException):
+    """Raised where a process would be killed: nothing may catch it."""
+
+
+class Crashes:
+    """Ends a request at a named point, once, or lets it wait there.
+
+    Points are `<arrow>.at`, before its statement, `<arrow>.before`, before its commit, and
+    `<arrow>.after`; for a call to Stripe, `call.before` and `call.after`.
+    """
+
+    ARROWS = ("begin", "take_over", "renew", "anew", "accept", "refuse", "release")
+
+    def __init__(self, attempts: Attempts, stripe: StripeAccount, database: Database) -> None:
+        self.point = ""
+        self.skip = 0
+        self.pauses: dict[str, Callable[[], object]] = {}
+        self._here = threading.local()
+        for arrow in self.ARROWS:
+            setattr(attempts, arrow, self._arrow(arrow, getattr(attempts, arrow)))
+        for call in ("create_customer", "replace_card"):
+            setattr(stripe, call, self._call(getattr(stripe, call)))
+        event.listen(database.engine, "commit", self._committing)
+
+    def hit(self, point: str) -> None:
+        """End here, or wait here once, if this is the point."""
+        if pause := self.pauses.pop(point, None):
+            pause()
+        if point != self.point:
+            return
+        if self.skip:
+            self.skip -= 1
+            return
+        self.point = ""
+        raise Crash(point)
+
+    def _arrow(self, name: str, arrow: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self.hit(f"{name}.at")
+            self._here.arrow = name
+            try:
+                result = arrow(*args, **kwargs)
+            finally:
+                self._here.arrow = ""
+            self.hit(f"{name}.after")
+            return result
+
+        return wrapped
+
+    def _call(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self.hit("call.before")
+            result = call(*args, **kwargs)
+            self.hit("call.after")
+            return result
+
+        return wrapped
+
+    def _committing(self, connection: Connection) -> None:
+        if arrow := getattr(self._here, "arrow", ""):
+            try:
+                self.hit(f"{arrow}.before")
+            except Crash:
+                # The end of a process ends its transaction.
+                connection.connection.rollback()
+                raise
+
+
+class House:
+    """One process's worth of the service, without HTTP.
+
+    Args:
+        url: of a migrated database.
+        double: Stripe.
+        call, request: how long to wait, in seconds.
+        lease: in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        double: Double,
+        *,
+        call: float = 0.2,
+        request: float = 1.0,
+        lease: float = 1.0,
+        per_user: int = 1000,
+    ) -> None:
+        self.database = Database(url)
+        self.double = double
+        self.request = request
+        limits = Limits(per_user, 100_000, 3600.0)
+        self.attempts = Attempts(self.database, Seal(SECRET_KEY), lease, limits)
+        self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)
+        self.customers = Customers(
+            self.attempts,
+            self.stripe,
+            self.database.installation(),
+            Patience(call, request),
+            limits,
+        )
+        self.crashes = Crashes(self.attempts, self.stripe, self.database)
+        self.acknowledged: dict[str, Acknowledged] = {}
+
+    def __enter__(self) -> "House":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stripe.close()
+        self.database.close()
+
+    def user(self, subject: str = "user-1", email: str | None = None) -> User:
+        """Give a user of the one partner that there is."""
+        with self.database.reading() as connection:
+            issuer = connection.execute(issuers.select()).first()
+        if issuer is None:
+            with self.database.writing() as connection:
+                partner = connection.execute(
+                    partners.insert().values(name="Acme", created_at=now()).returning(partners.c.id)
+                ).scalar_one()
+                connection.execute(
+                    issuers.insert().values(
+                        partner_id=partner,
+                        issuer="https://acme.example/",
+                        audience="coord",
+                        is_test=False,
+                        created_at=now(),
+                    )
+                )
+            return self.user(subject, email)
+        return User(issuer.id, issuer.partner_id, subject, email, False)
+
+    def save(self, token: str, subject: str = "user-1", email: str | None = None) -> str:
+        """Save a card; a success is remembered for the audit."""
+        customer_id = self.customers.save_card(self.user(subject, email), token)
+        self.acknowledged[subject] = Acknowledged(token, customer_id)
+        return customer_id
+
+    def row(self, subject: str = "user-1") -> Any:
+        """Give a user's row."""
+        with self.database.reading() as connection:
+            return connection.execute(users.select().where(users.c.subject == subject)).one()
+
+    def change(self, subject: str | None = None, **values: Any) -> None:
+        """Change rows behind the service's back: ages, leases."""
+        statement = update(users).values(**values)
+        if subject is not None:
+            statement = statement.where(users.c.subject == subject)
+        with self.database.writing() as connection:
+            connection.execute(statement)
+
+    def let_leases_expire(self) -> None:
+        """End all leases, as time would after a crash."""
+        with self.database.writing() as connection:
+            connection.execute(
+                update(users).where(users.c.lease_until > now()).values(lease_until=now() - 0.001)
+            )
+
+    def grow_old(self, seconds: float) -> None:
+        """Let open attempts have begun so much earlier."""
+        with self.database.writing() as connection:
+            connection.execute(
+                update(users)
+                .where(users.c.attempt_id.is_not(None))
+                .values(
+                    attempt_started_at=users.c.attempt_started_at - seconds,
+                    attempt_sent_at=users.c.attempt_sent_at - seconds,
+                )
+            )
+        with self.double.account.lock:
+            for customer in self.double.account.customers.values():
+                customer.created -= int(seconds)
+
+    @contextlib.contextmanager
+    def completer(self, interval: float = 0.05) -> Iterator[Completer]:
+        """Run the completer inside the block."""
+        completer = Completer(
+            self.customers, self.attempts, self.database, Metrics(), interval=interval
+        )
+        completer.start()
+        try:
+            yield completer
+        finally:
+            completer.stop()
+
+    def complete(self) -> int:
+        """Do what the completer does, once, in this thread; tells how many stay open."""
+        self.let_leases_expire()
+        for row in self.attempts.abandoned(1000):
+            with contextlib.suppress(Exception):
+                self.customers.complete(row.id, row.attempt_id, row.partner_id)
+        return self.attempts.open_ones()[0]
+
+    def audit(self) -> Findings:
+        """Compare with Stripe."""
+        return audit(self.database.engine, self.double.account, self.acknowledged)

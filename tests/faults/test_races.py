@@ -1,0 +1,145 @@
+"""Requests of one user at the same time, in two houses on one database.
+
+With server processes and by the thousand: `test_load.py`.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from faults.double import Double
+from faults.house import House
+from faults.scripted import FAULTS
+
+from app.errors import UsersApiError
+
+OpenHouse = Callable[..., House]
+
+
+def at_once(houses: Sequence[House], tokens: Sequence[str], subject: str = "user-1") -> list[str]:
+    """Save all tokens at once, in turn by each house; gives ids and codes in their order."""
+    for house in houses:
+        house.user(subject)
+    together = threading.Barrier(len(tokens))
+
+    def one(number: int) -> str:
+        house = houses[number % len(houses)]
+        user = house.user(subject)
+        together.wait(10)
+        try:
+            return house.customers.save_card(user, tokens[number])
+        except UsersApiError as error:
+            return error.code
+
+    with ThreadPoolExecutor(len(tokens)) as threads:
+        return list(threads.map(one, range(len(tokens))))
+
+
+@pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
+def test_same_token_at_once_is_one_update(
+    open_house: OpenHouse, double: Double, has_customer: bool
+) -> None:
+    """One call to Stripe, whose answer all get."""
+    houses = [open_house(call=5.0, request=20.0, lease=30.0) for _ in range(2)]
+    before = houses[0].save(double.account.token()) if has_customer else None
+    houses[0].acknowledged.clear()
+    double.processing = 0.1
+    told = at_once(houses, [double.account.token()] * 20)
+    assert len(set(told)) == 1
+    assert before in (None, *told)
+    assert len(double.calls) == 1 + has_customer
+    assert houses[0].audit().is_clean, houses[0].audit()
+
+
+def test_different_tokens_at_once_follow_one_another(open_house: OpenHouse, double: Double) -> None:
+    """One customer; each card is saved, one after the other, the last of them is the default."""
+    houses = [open_house(call=5.0, request=40.0, lease=30.0) for _ in range(2)]
+    double.processing = 0.005
+    tokens = [double.account.token() for _ in range(20)]
+    told = at_once(houses, tokens)
+    assert len(set(told)) == 1
+    assert told[0].startswith("cus_")
+    assert sorted(entry.token for entry in double.account.ledger) == sorted(tokens)
+    assert houses[0].audit().is_clean, houses[0].audit()
+
+
+def test_same_refused_token_at_once_is_one_refusal(open_house: OpenHouse, double: Double) -> None:
+    """All who sent it are told the same, and it counts once."""
+    houses = [open_house(call=5.0, request=20.0, lease=30.0, per_user=2) for _ in range(2)]
+    double.processing = 0.1
+    told = at_once(houses, [double.account.token("expired_card")] * 10)
+    assert told == ["expired_card"] * 10
+    assert len(double.calls) == 1
+    assert houses[0].save(double.account.token())
+
+
+def test_users_at_once_get_customers_of_their_own(open_house: OpenHouse, double: Double) -> None:
+    """Nobody waits for another's lease."""
+    houses = [open_house(call=5.0, request=20.0, lease=30.0) for _ in range(2)]
+    houses[0].user()
+    with ThreadPoolExecutor(20) as threads:
+        ids = list(
+            threads.map(
+                lambda number: houses[number % 2].save(double.account.token(), f"user-{number}"),
+                range(40),
+            )
+        )
+    assert len(set(ids)) == 40
+    assert houses[0].audit().is_clean, houses[0].audit()
+
+
+def test_other_card_is_told_to_wait_within_its_time(open_house: OpenHouse, double: Double) -> None:
+    """Stripe is at one card for longer than another request may last: 409, and later it works."""
+    slow = open_house(call=5.0, request=10.0, lease=10.0)
+    hasty = open_house(request=0.3)
+    hasty.user()
+    double.fail(FAULTS["hangs after execution"])
+    first, second = double.account.token(), double.account.token()
+    with ThreadPoolExecutor(1) as threads:
+        pending = threads.submit(slow.save, first)
+        while not double.calls:
+            time.sleep(0.005)
+        began = time.monotonic()
+        with pytest.raises(UsersApiError) as told:
+            hasty.save(second)
+        assert told.value.code == "update_in_progress"
+        assert told.value.retry_after
+        assert time.monotonic() - began < 1.0
+        double.let_go()
+        assert pending.result(10) == hasty.save(second)
+    assert hasty.audit().is_clean, hasty.audit()
+
+
+@pytest.mark.parametrize("outcome", ["saved", "refused"])
+def test_who_waits_gets_the_answer_even_if_another_card_came_in_between(
+    open_house: OpenHouse, double: Double, outcome: str
+) -> None:
+    """The same token sent twice at once is one update, whose answer both get."""
+    first, waiting, third = (open_house(call=5.0, request=10.0, lease=20.0) for _ in range(3))
+    first.save(double.account.token())
+    token = double.account.token(None if outcome == "saved" else "card_declined")
+    looked, go_on = threading.Event(), threading.Event()
+    look = waiting.attempts.look
+
+    def look_and_pause(user: object) -> object:
+        row = look(user)  # type: ignore[arg-type]
+        looked.set()
+        assert go_on.wait(10)
+        return row
+
+    waiting.attempts.look = look_and_pause  # type: ignore[method-assign,assignment]
+    double.fail(FAULTS["hangs after execution"], token=token)
+    with ThreadPoolExecutor(2) as threads:
+        one = threads.submit(at_once, [first], [token])
+        while len(double.calls) < 2:
+            time.sleep(0.005)
+        two = threads.submit(at_once, [waiting], [token])
+        assert looked.wait(10)
+        double.let_go()
+        told = one.result(10)
+        third.save(double.account.token())
+        go_on.set()
+        assert two.result(10) == told
+    assert third.audit().is_clean, third.audit()
