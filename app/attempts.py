@@ -56,6 +56,7 @@ class Attempt:
     Attributes:
         id: names the attempt, in our table and in the customer's metadata at Stripe.
         user_id: the row of `users`.
+        request_id: of the request that began it.
         key: the idempotency key; a new one whenever the parameters change.
         token: the card token; None where it was sealed with a secret that is no more.
         customer_id: the customer whose card is replaced; None to create one.
@@ -67,6 +68,7 @@ class Attempt:
 
     id: str
     user_id: int
+    request_id: str
     key: str
     token: str | None = field(repr=False)
     token_hash: bytes
@@ -110,7 +112,7 @@ class Attempts:
         insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
         self._begin = _begin_statement(insert[database.engine.dialect.name], limits)
 
-    def begin(self, user: User, token: str) -> Attempt | None:
+    def begin(self, user: User, token: str, request_id: str = "") -> Attempt | None:
         """Settled -> leased, and the row made for a new user.
 
         Returns:
@@ -124,6 +126,7 @@ class Attempts:
             "p_partner": user.partner_id,
             "p_subject": user.subject,
             "p_attempt": attempt_id,
+            "p_request": request_id,
             "p_hash": hashed,
             "p_token": self._seal.close(token, attempt_id),
             "p_email": user.email,
@@ -136,6 +139,7 @@ class Attempts:
         return Attempt(
             id=attempt_id,
             user_id=row.id,
+            request_id=request_id,
             key=attempt_id,
             token=token,
             token_hash=hashed,
@@ -306,6 +310,7 @@ class Attempts:
         return Attempt(
             id=row.attempt_id,
             user_id=row.id,
+            request_id=row.attempt_request,
             key=row.attempt_key,
             token=token,
             token_hash=row.attempt_token_hash,
@@ -337,6 +342,7 @@ def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:
     """One statement that makes or claims the row: two requests cannot both get it."""
     attempt = {
         "attempt_id": bindparam("p_attempt", type_=users.c.attempt_id.type),
+        "attempt_request": bindparam("p_request", type_=users.c.attempt_request.type),
         "attempt_key": bindparam("p_attempt", type_=users.c.attempt_key.type),
         "attempt_token_hash": bindparam("p_hash", type_=users.c.attempt_token_hash.type),
         "attempt_token": bindparam("p_token", type_=users.c.attempt_token.type),

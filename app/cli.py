@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -17,6 +19,7 @@ from app import checkup, logs, partners, server
 from app.config import Settings
 from app.database import Database
 from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
+from app.metrics import SHARED
 from app.reconcile import Reconciliation
 from app.sandbox import Sandbox
 from app.service import (
@@ -75,10 +78,14 @@ def serve(host: str, port: int, workers: int) -> None:
     settings.require_stripe_key()
     app = create_app(settings)
     options = {**server.options(settings), "host": host, "port": port}
+    # Once all is finished, uvicorn raises the signal again that ended it: by then it is heeded.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if workers == 1:
         uvicorn.run(app, **options)
     else:
-        uvicorn.run("app.cli:worker", factory=True, workers=workers, **options)
+        with TemporaryDirectory(prefix="coord-users-metrics-") as folder:
+            os.environ[SHARED] = folder
+            uvicorn.run("app.cli:worker", factory=True, workers=workers, **options)
 
 
 def worker() -> Any:

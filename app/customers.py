@@ -106,12 +106,13 @@ class Customers:
         self._patience = patience
         self._limits = limits
 
-    def save_card(self, user: User, token: str) -> str:
+    def save_card(self, user: User, token: str, request_id: str = "") -> str:
         """Make the token's card the default of the user's customer, which is made if need be.
 
         Args:
             user: whose card it is.
             token: `tok_...`, targeted at Coord's account.
+            request_id: names the request in the customer's metadata at Stripe.
 
         Returns:
             The customer's id, durably stored.
@@ -128,7 +129,7 @@ class Customers:
         pause = FIRST_LOOK
         is_settled = True
         while time.monotonic() < deadline:
-            if is_settled and (attempt := self._attempts.begin(user, token)):
+            if is_settled and (attempt := self._attempts.begin(user, token, request_id)):
                 try:
                     return self.settle(attempt, user.partner_id, deadline)
                 except LeaseLost:
@@ -284,6 +285,7 @@ class Customers:
             "coord_installation": self._installation,
             "coord_user": str(attempt.user_id),
             "coord_attempt": attempt.id,
+            "coord_request": attempt.request_id,
         }
         timeout = self._time_for_a_call(deadline)
         if attempt.customer_id is None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import StorageUnavailable
 from app.tables import installation
+from app.trace import spent
 
 # Transactions are short, so few connections serve many threads; more only queue in the database.
 CONNECTIONS = 10
@@ -40,13 +41,18 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection for statements that change nothing."""
-        with _told_as_unavailable(), self.engine.connect() as connection:
+        with spent("storage"), _told_as_unavailable(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection in a transaction, committed on the way out."""
-        with _told_as_unavailable(), self._turn, self.engine.begin() as connection:
+        with (
+            spent("storage"),
+            _told_as_unavailable(),
+            self._turn,
+            self.engine.begin() as connection,
+        ):
             yield connection
 
     def installation(self) -> str:

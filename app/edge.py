@@ -15,6 +15,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import trace
 from app.config import Settings
 from app.errors import (
     InvalidRequest,
@@ -76,9 +77,9 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
         headers = Headers(scope=scope)
         exchange = _Exchange(send, headers, self._settings.cors_origins)
+        traced = trace.begin(exchange.request_id)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         try:
@@ -90,7 +91,7 @@ class Edge:
             has_access_key = b"access_key=" in scope["query_string"]
             answer = self._problems.answer(error, exchange.request_id, has_access_key)
             await exchange.answer(answer)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - traced.began
         self._metrics.requests.labels(exchange.status, exchange.code).inc()
         self._metrics.duration.observe(seconds)
         log.info(
@@ -98,7 +99,9 @@ class Edge:
             method=scope["method"],
             status=exchange.status,
             code=exchange.code,
+            partner=traced.partner,
             seconds=round(seconds, 4),
+            **traced.rounded(),
         )
 
     async def _admit(

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import current_app
 
+from app import trace
 from app.identity import chargeable_user
 
 
@@ -11,5 +12,6 @@ def post_stripe_info(stripe_info: dict[str, Any], token_info: dict[str, Any]) ->
     """Save the user's card, and answer with the identical object and its customer."""
     user = chargeable_user(token_info)
     customers = current_app.extensions["customers"]
-    customer_id = customers.save_card(user, stripe_info["coord_targeted_token"])
+    token = stripe_info["coord_targeted_token"]
+    customer_id = customers.save_card(user, token, trace.current().request_id)
     return {**stripe_info, "customer_id": customer_id}

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
+from app import trace
 from app.errors import InvalidAccessKey, InvalidUserToken, PartnerMismatch, TestUser
 from app.issuers import Issuers, Lookup
 from app.jwts import read, verified
@@ -160,7 +161,9 @@ async def check_access_key(api_key: str, request: HTTPConnection) -> dict[str, A
     Raises:
         InvalidAccessKey, StorageUnavailable: as for `Identity.partner_of`.
     """
-    return {"partner_id": await _identity(request).partner_of(api_key)}
+    partner_id = await _identity(request).partner_of(api_key)
+    trace.current().partner = partner_id
+    return {"partner_id": partner_id}
 
 
 async def check_user_jwt(token: str, request: HTTPConnection) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """What operators watch, in Prometheus's terms. No label ever holds what a caller sent."""
 
+import os
+from pathlib import Path
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -8,17 +11,26 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.multiprocess import (
+    MultiProcessCollector,
+    mark_process_dead,
+)
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
 # From a replayed answer to Stripe's bad days, in seconds.
+# Set by `coord-users serve` where several workers share their figures in files.
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
 
 
 class Metrics:
-    """One process's figures."""
+    """One process's figures; in its exposition, those of all workers of the same service."""
 
     def __init__(self) -> None:
+        self._shared = os.environ.get(SHARED)
+        if self._shared:
+            _forget_the_dead(self._shared)
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "coord_users_requests",
@@ -35,6 +47,7 @@ class Metrics:
         self.in_flight = Gauge(
             "coord_users_in_flight",
             "Requests being worked on.",
+            multiprocess_mode="livesum",
             registry=self.registry,
         )
         self.stripe = Histogram(
@@ -47,14 +60,32 @@ class Metrics:
         self.open_attempts = Gauge(
             "coord_users_open_attempts",
             "Attempts whose outcome is not known yet.",
+            multiprocess_mode="livemostrecent",
             registry=self.registry,
         )
         self.oldest_attempt = Gauge(
             "coord_users_oldest_open_attempt_seconds",
             "Age of the oldest of them.",
+            multiprocess_mode="livemostrecent",
             registry=self.registry,
         )
 
     def exposition(self) -> bytes:
         """Give all figures in Prometheus's text format."""
-        return generate_latest(self.registry)
+        if not self._shared:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, self._shared)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def stripe_called(self, call: str, outcome: str, seconds: float) -> None:
+        """Count one call to Stripe."""
+        self.stripe.labels(call, outcome).observe(seconds)
+
+
+def _forget_the_dead(folder: str) -> None:
+    """Let workers that ended and were replaced have nothing in flight any more."""
+    for file in Path(folder).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not Path(f"/proc/{pid}").exists():
+            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

@@ -60,6 +60,7 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         settings.stripe_secret_key,
         settings.stripe_api_base,
         connections=settings.max_in_flight,
+        observe=metrics.stripe_called,
     )
     attempts = make_attempts(settings, database)
     customers = make_customers(settings, attempts, stripe, database.installation())

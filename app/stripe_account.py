@@ -7,6 +7,7 @@ See https://docs.stripe.com/error-low-level and https://docs.stripe.com/api/idem
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ import stripe
 
 from app.connections import Connections, Silence
 from app.errors import CardRefused, Misconfigured, ParameterRefused, TokenRefused
+from app.trace import spent
 
 Answer = TypeVar("Answer")
 
@@ -69,10 +71,19 @@ class StripeAccount:
         secret_key: of Coord's own account.
         api_base: another address than Stripe's, for a stand-in.
         connections: how many kept-alive connections are shared among threads at most.
+        observe: is told of each call, how it ended, and the seconds that it took.
     """
 
-    def __init__(self, secret_key: str, api_base: str = "", *, connections: int = 100) -> None:
+    def __init__(
+        self,
+        secret_key: str,
+        api_base: str = "",
+        *,
+        connections: int = 100,
+        observe: Callable[[str, str, float], None] = lambda _call, _outcome, _seconds: None,
+    ) -> None:
         self._http = Connections(connections)
+        self._observe = observe
         client = stripe.StripeClient(
             secret_key,
             base_addresses={"api": api_base} if api_base else {},
@@ -112,12 +123,11 @@ class StripeAccount:
         params: dict[str, Any] = {"source": token, "metadata": metadata}
         if email:
             params["email"] = email
-        with self._http.within(timeout):
-            return _told(
-                lambda: _customer(
-                    self._customers.create(params, {"idempotency_key": idempotency_key})
-                )
-            )
+        return self._ask(
+            "create",
+            timeout,
+            lambda: _customer(self._customers.create(params, {"idempotency_key": idempotency_key})),
+        )
 
     def replace_card(
         self,
@@ -138,14 +148,13 @@ class StripeAccount:
             OutcomeUnknown: as for `create_customer`.
         """
         params: dict[str, Any] = {"source": token, "metadata": metadata}
-        with self._http.within(timeout):
-            return _told(
-                lambda: _customer(
-                    self._customers.update(
-                        customer_id, params, {"idempotency_key": idempotency_key}
-                    )
-                )
-            )
+        return self._ask(
+            "update",
+            timeout,
+            lambda: _customer(
+                self._customers.update(customer_id, params, {"idempotency_key": idempotency_key})
+            ),
+        )
 
     def retrieve(self, customer_id: str, *, timeout: float) -> Customer:
         """Tell a customer as it is now.
@@ -156,8 +165,9 @@ class StripeAccount:
             CustomerGone: it was deleted, or never was.
             Misconfigured, OutcomeUnknown: as for `create_customer`.
         """
-        with self._http.within(timeout):
-            return _read(lambda: _customer(self._customers.retrieve(customer_id)))
+        return self._read(
+            "retrieve", timeout, lambda: _customer(self._customers.retrieve(customer_id))
+        )
 
     def created_between(self, first: float, last: float, *, timeout: float) -> Iterator[Customer]:
         """Tell the customers created in a span of time, in seconds since the epoch.
@@ -176,8 +186,11 @@ class StripeAccount:
             }
             if after:
                 params["starting_after"] = after
-            with self._http.within(timeout):
-                customers, more = _read(lambda: self._page(params))  # noqa: B023 - called at once
+            customers, more = self._read(
+                "list",
+                timeout,
+                lambda: self._page(params),  # noqa: B023 - called at once
+            )
             yield from customers
             if not more or not customers:
                 return
@@ -192,8 +205,7 @@ class StripeAccount:
             CustomerGone: it is gone already.
             Misconfigured, OutcomeUnknown: as for `create_customer`.
         """
-        with self._http.within(timeout):
-            _read(lambda: self._customers.delete(customer_id))
+        self._read("delete", timeout, lambda: self._customers.delete(customer_id))
 
     def reach(self, *, timeout: float) -> None:
         """Ask for nothing much, to see whether Stripe answers and takes the key.
@@ -201,12 +213,33 @@ class StripeAccount:
         Raises:
             Misconfigured, OutcomeUnknown: as for `create_customer`.
         """
-        with self._http.within(timeout):
-            _read(lambda: self._page({"limit": 1}))
+        self._read("list", timeout, lambda: self._page({"limit": 1}))
 
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+
+    def _ask(self, call: str, timeout: float, ask: Callable[[], Answer]) -> Answer:
+        """Ask within the time, and tell how it went."""
+        outcome, began = "refused", time.perf_counter()
+        try:
+            with spent("stripe"), self._http.within(timeout):
+                answer = _told(ask)
+        except OutcomeUnknown:
+            outcome = "unknown"
+            raise
+        else:
+            outcome = "answered"
+            return answer
+        finally:
+            self._observe(call, outcome, time.perf_counter() - began)
+
+    def _read(self, call: str, timeout: float, ask: Callable[[], Answer]) -> Answer:
+        """Ask where there is nothing to refuse: all but an answer is unknown."""
+        try:
+            return self._ask(call, timeout, ask)
+        except (CardRefused, TokenRefused, ParameterRefused, EmailRefused, KeyMismatch) as odd:
+            raise OutcomeUnknown(f"Stripe refused to tell: {odd}") from odd
 
     def _page(self, params: dict[str, Any]) -> tuple[list[Customer], bool]:
         page = self._customers.list(params)
@@ -256,14 +289,6 @@ def _told(ask: Callable[[], Answer]) -> Answer:
     except Exception as error:
         # A body that is no customer makes the SDK stumble, long after Stripe has acted.
         raise OutcomeUnknown(f"unreadable answer: {type(error).__name__}") from error
-
-
-def _read(ask: Callable[[], Answer]) -> Answer:
-    """Ask where there is nothing to refuse: all but an answer is unknown."""
-    try:
-        return _told(ask)
-    except (CardRefused, TokenRefused, ParameterRefused, EmailRefused, KeyMismatch) as odd:
-        raise OutcomeUnknown(f"Stripe refused to tell: {odd}") from odd
 
 
 def _interpreted(error: stripe.StripeError) -> Exception:

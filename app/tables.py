@@ -93,6 +93,7 @@ users = Table(
     Column("last_updated", Double),
     # The open attempt; all of it is NULL once the attempt is settled.
     Column("attempt_id", String(32)),
+    Column("attempt_request", String(64)),
     Column("attempt_key", String(64)),
     Column("attempt_token_hash", LargeBinary(32)),
     Column("attempt_token", LargeBinary),

@@ -2,17 +2,16 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from server_process import serving
 from serving import AUDIENCE, Caller, Partner
 
+from app.config import Settings
 from app.database import Database
 from app.standin.server import StandIn
 from app.tables import now, users
@@ -192,33 +191,13 @@ def test_reconcile(database_url: str, caller: Caller, standin: StandIn, settings
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_serve(
-    tmp_path: Path, database_url: str, partner: Partner, standin: StandIn, workers: str
+    tmp_path: Path, settings: Settings, partner: Partner, standin: StandIn, workers: str
 ) -> None:
-    """It serves with one worker or several, and ends on SIGTERM."""
-    port = str(23_000 + os.getpid() % 7_000 + int(workers))
-    process = subprocess.Popen(
-        [COMMAND, "serve", "--port", port, "--workers", workers],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={
-            **os.environ,
-            "DATABASE_URL": database_url,
-            "STRIPE_SECRET_KEY": KEY,
-            "STRIPE_API_BASE": standin.url,
-        },
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/readyz").raise_for_status()
-                break
-            except httpx.TransportError:
-                assert process.poll() is None, process.communicate()[1]
-                time.sleep(0.05)
-        with Caller(f"http://127.0.0.1:{port}", partner) as caller:
-            assert caller.save(standin.new_token()).status_code == 200
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
-    assert "Traceback" not in errors
+    """It serves with one worker or several, and ends on SIGTERM with exit status 0."""
+    log = tmp_path / "log"
+    with (
+        serving(settings, log, "--workers", workers) as server,
+        Caller(server.url, partner) as caller,
+    ):
+        assert caller.save(standin.new_token()).status_code == 200
+    assert "Traceback" not in log.read_text()

@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("token_hash", sa.LargeBinary(32)),
         sa.Column("last_updated", sa.Double),
         sa.Column("attempt_id", sa.String(32)),
+        sa.Column("attempt_request", sa.String(64)),
         sa.Column("attempt_key", sa.String(64)),
         sa.Column("attempt_token_hash", sa.LargeBinary(32)),
         sa.Column("attempt_token", sa.LargeBinary),

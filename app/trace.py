@@ -1,0 +1,53 @@
+"""What a request leaves behind for its line in the log: whose it was, and where its time went."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Trace:
+    """One request, from its first byte to the end of its answer.
+
+    Attributes:
+        request_id: names it, in its answer, in the log and in Stripe's metadata.
+        partner: the id of the calling partner, once that is certain.
+        seconds: how long it spent where; `checks` are credentials, parameters and body.
+    """
+
+    request_id: str
+    partner: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+    def rounded(self) -> dict[str, float]:
+        """Give the seconds as the log shows them, to a tenth of a millisecond."""
+        return {name: round(seconds, 4) for name, seconds in self.seconds.items()}
+
+
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+
+def begin(request_id: str) -> Trace:
+    """Trace the request whose context this is."""
+    trace = Trace(request_id)
+    _current.set(trace)
+    return trace
+
+
+def current() -> Trace:
+    """Give the trace of this context's request; one that nobody reads where there is none."""
+    return _current.get() or Trace("")
+
+
+@contextmanager
+def spent(where: str) -> Iterator[None]:
+    """Add the time inside the block to what the request spent there."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds = current().seconds
+        seconds[where] = seconds.get(where, 0.0) + time.perf_counter() - began

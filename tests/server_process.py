@@ -1,0 +1,79 @@
+"""`coord-users serve` in a process of its own, as an operator runs it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.config import Settings
+
+COMMAND = Path(sys.executable).with_name("coord-users")
+DEADLINE = 30.0
+
+
+class ServerProcess:
+    """A running service, and what it logs.
+
+    Args:
+        settings: what its environment says.
+        log: the file that takes its stderr.
+        words: further ones for `serve`.
+    """
+
+    def __init__(self, settings: Settings, log: Path, *words: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [COMMAND, "serve", "--port", port, *words],
+                stderr=stderr,
+                env={
+                    **{name: value for name, value in os.environ.items() if "COVERAGE" in name},
+                    "PATH": os.environ["PATH"],
+                    "DATABASE_URL": settings.database_url,
+                    "STRIPE_SECRET_KEY": settings.stripe_secret_key,
+                    "STRIPE_API_BASE": settings.stripe_api_base,
+                },
+            )
+
+    def wait_until_ready(self) -> None:
+        """Wait until it answers."""
+        until = time.monotonic() + DEADLINE
+        while time.monotonic() < until:
+            assert self.process.poll() is None, self._log.read_text()
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{self.url}/readyz", trust_env=False).raise_for_status()
+                return
+            time.sleep(0.05)
+        raise AssertionError("the service did not become ready")
+
+    def events(self) -> list[dict[str, Any]]:
+        """Give what it logged."""
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    def get(self, path: str) -> str:
+        """Ask on a new connection, which any worker may take."""
+        return httpx.get(self.url + path, trust_env=False).text
+
+
+@contextlib.contextmanager
+def serving(settings: Settings, log: Path, *words: str) -> Iterator[ServerProcess]:
+    """Serve inside the block; ends as a deployment does, by SIGTERM."""
+    server = ServerProcess(settings, log, *words)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(DEADLINE) == 0
