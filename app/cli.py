@@ -126,7 +126,7 @@ def partner_add(
     shared_secret_file: Path | None,
     is_test: bool,
 ) -> None:
-    """Register an issuer of a partner; call again for further issuers."""
+    """Register an issuer of a partner; again, to replace its keys, or for another issuer."""
     if sum(one is not None for one in (jwks_url, jwks_file, shared_secret_file)) != 1:
         raise click.UsageError("Give one of --jwks-url, --jwks-file, --shared-secret-file.")
     partners.add_issuer(

@@ -60,7 +60,7 @@ SHORTEST_SECRET = 32
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key to verify with.
+    """A key to verify with; where a shared secret is being replaced, the old one and the new.
 
     Attributes:
         kid: its name, if the issuer gave it one.
@@ -69,11 +69,12 @@ class Key:
 
     kid: str | None
     algorithm: str
-    _material: Any = field(repr=False)
+    _material: tuple[Any, ...] = field(repr=False)
 
     def has_signed(self, message: bytes, signature: bytes) -> bool:
         """Tell whether the signature is this key's."""
-        return ALGORITHMS[self.algorithm].verify(message, self._material, signature)
+        verify = ALGORITHMS[self.algorithm].verify
+        return any(verify(message, material, signature) for material in self._material)
 
 
 class Keys:
@@ -128,16 +129,20 @@ def published_keys(jwks: object) -> Keys:
     return Keys(key for jwk in members if (key := _published_key(jwk)))
 
 
-def secret_key(secret: bytes) -> Keys:
-    """Check and take a shared secret, for HS256.
+def secret_key(secrets: bytes) -> Keys:
+    """Check and take a shared secret for HS256, or several, one on each line.
 
     Raises:
         ConfigurationError: it is too short (RFC 7518, section 3.2), or is no secret.
     """
-    if len(secret) < SHORTEST_SECRET:
-        raise ConfigurationError(f"A shared secret has at least {SHORTEST_SECRET} random bytes")
+    prepare = ALGORITHMS["HS256"].prepare_key
+    lines = secrets.split(b"\n")
     try:
-        material = ALGORITHMS["HS256"].prepare_key(secret)
+        if secrets:
+            prepare(secrets)  # which knows a key or certificate of others by its lines
+        if min(map(len, lines)) < SHORTEST_SECRET:
+            raise ConfigurationError(f"A shared secret has at least {SHORTEST_SECRET} random bytes")
+        material = tuple(map(prepare, lines))
     except InvalidKeyError:
         raise ConfigurationError("The shared secret is a key or certificate of others") from None
     return Keys([Key(None, "HS256", material)])
@@ -262,7 +267,7 @@ def _published_key(jwk: dict[str, Any]) -> Key | None:
         y = int.from_bytes(material.public_bytes_raw(), "little") % 2**255
         if y % FIELD in SMALL_ORDER:
             raise ConfigurationError("An Ed25519 key is of small order: anybody can sign for it")
-    return Key(jwk.get("kid"), algorithm, material)
+    return Key(jwk.get("kid"), algorithm, (material,))
 
 
 def _algorithm(jwk: dict[str, Any]) -> str | None:

@@ -27,7 +27,7 @@ def add_issuer(
     shared_secret: bytes | None = None,
     is_test: bool = False,
 ) -> None:
-    """Register an issuer, and its partner where that is new.
+    """Register an issuer, and its partner where that is new; once more, to replace its keys.
 
     Args:
         engine: the database.
@@ -36,7 +36,7 @@ def add_issuer(
         audience: what must be among the JWTs' `aud`, up to 1,000 characters.
         jwks_url: where the issuer publishes its keys; this, or one of the next two.
         jwks: a JWK Set (RFC 7517) of public keys.
-        shared_secret: at least 32 random bytes, for HS256.
+        shared_secret: at least 32 random bytes, for HS256; several on a line each.
         is_test: whether all its users are test users.
 
     Raises:
@@ -61,20 +61,21 @@ def add_issuer(
         if partner_id is None:
             new = insert(partners).values(name=partner_name, created_at=now())
             partner_id = connection.execute(new.returning(partners.c.id)).scalar_one()
-        if connection.scalar(select(issuers.c.id).where(issuers.c.issuer == issuer)):
-            raise ConfigurationError("The issuer is registered already: see `partner list`")
-        connection.execute(
-            insert(issuers).values(
-                partner_id=partner_id,
-                issuer=issuer,
-                audience=audience,
-                is_test=is_test,
-                jwks_url=jwks_url,
-                jwks=jwks,
-                shared_secret=shared_secret,
-                created_at=now(),
-            )
-        )
+        told = {
+            "audience": audience,
+            "is_test": is_test,
+            "jwks_url": jwks_url,
+            "jwks": jwks,
+            "shared_secret": shared_secret,
+        }
+        known = connection.execute(select(issuers).where(issuers.c.issuer == issuer)).one_or_none()
+        if known is None:
+            new = insert(issuers).values(issuer=issuer, partner_id=partner_id, created_at=now())
+            connection.execute(new.values(told))
+        elif known.partner_id == partner_id:
+            connection.execute(update(issuers).where(issuers.c.id == known.id).values(told))
+        else:
+            raise ConfigurationError("The issuer is another partner's: see `partner list`")
 
 
 def list_partners(engine: Engine) -> list[dict[str, Any]]:
