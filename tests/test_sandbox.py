@@ -60,7 +60,7 @@ def test_printed_explorer_is_there(sandbox: Printed) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ends_cleanly(how: signal.Signals, tmp_path: Path) -> None:
-    """Ctrl-C and SIGTERM end it with status 0 and without a trace of an error; nothing is left behind."""
+    """Ctrl-C and SIGTERM end it with status 0, without a trace of an error, and leave nothing."""
     process = subprocess.Popen(
         [COMMAND, "sandbox", "--port", "0"],
         stdout=subprocess.PIPE,
