@@ -12,7 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.standin.cards import DECLINED_NUMBERS, TEST_TOKENS, Decline, is_card_number
+from app.standin.cards import (
+    DECLINED_NUMBERS,
+    REFUSED_TOKENS,
+    TEST_TOKENS,
+    Decline,
+    is_card_number,
+)
 
 COORD = "acct_standin_coord"
 KEY_LIFETIME = 24 * 3600
@@ -195,6 +201,9 @@ class Account:
         if token == "tok_standin_slow":  # noqa: S105 - no secret
             sleep(SLOW_SECONDS)
             return "4242424242424242"
+        if token in REFUSED_TOKENS:
+            code = REFUSED_TOKENS[token]
+            raise StripeProblem(400, "The stand-in refuses this token.", code=code, param="source")
         if token in TEST_TOKENS:
             _refuse(TEST_TOKENS[token])
             return "4242424242424242"

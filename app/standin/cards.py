@@ -41,6 +41,12 @@ TEST_TOKENS: dict[str, Decline | None] = {
     # Ours: a code that the contract of the Users API does not list.
     "tok_standin_incorrectZip": WRONG_ZIP,
 }
+# Ours too: what else can be wrong with a token, by Stripe's codes; the last one is listed nowhere.
+REFUSED_TOKENS = {
+    "tok_standin_inUse": "token_in_use",
+    "tok_standin_liveMode": "livemode_mismatch",
+    "tok_standin_odd": "token_odd",
+}
 DECLINED_NUMBERS = {
     "4000000000000002": GENERIC,
     "4000000000009995": NO_FUNDS,

@@ -5,7 +5,7 @@ import ipaddress
 import secrets
 import threading
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import flask
 import structlog
 import uvicorn
 from connexion import FlaskApp
+from connexion.exceptions import ProblemException
 from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from connexion.options import SwaggerUIOptions
 from starlette.exceptions import HTTPException
@@ -42,6 +43,7 @@ def create_standin(*, state_file: Path | None = None, delay: float = 0.0) -> Any
     )
     app.add_error_handler(Exception, _told)
     app.add_error_handler(HTTPException, _told)
+    app.add_error_handler(ProblemException, _told)
     app.app.extensions["account"] = account = Account(state_file)
     _keep_answers(app.app, account, delay)
     replace_bridge(app, THREADS)
@@ -82,14 +84,13 @@ class StandIn(AbstractContextManager["StandIn"]):
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._server.serve()), name="stand-in", daemon=True
-        )
+        self._thread = threading.Thread(target=self._serve, name="stand-in", daemon=True)
         self.url = ""
 
     def __enter__(self) -> "StandIn":
         self._thread.start()
-        if not self._server.ready.wait(PATIENCE):
+        self._server.ready.wait(PATIENCE)
+        if not self._server.started:
             raise ConfigurationError("The stand-in for Stripe did not start")
         host, port = self._server.servers[0].sockets[0].getsockname()[:2]
         self.url = f"http://{host}:{port}"
@@ -99,6 +100,12 @@ class StandIn(AbstractContextManager["StandIn"]):
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(PATIENCE)
+
+    def _serve(self) -> None:
+        # So uvicorn ends where it cannot listen, after it has logged why.
+        with suppress(SystemExit):
+            asyncio.run(self._server.serve())
+        self._server.ready.set()
 
     def new_token(self, number: str = "4242424242424242") -> str:
         """Make a token for one use, of a good card unless another number is given."""
@@ -137,7 +144,7 @@ def _keep_answers(app: flask.Flask, account: Account, delay: float) -> None:
     @app.after_request
     def end(response: flask.Response) -> flask.Response:
         if "key" in flask.g:
-            account.end(flask.g.key, flask.g.request, response.status_code, response.json)
+            account.end(flask.g.key, flask.g.request, response.status_code, response.json or {})
         response.headers["Request-Id"] = f"req_standin_{secrets.token_hex(7)}"
         return response
 
