@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -76,15 +76,6 @@ class Database:
         with self.reading() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
         return current == ScriptDirectory.from_config(_alembic()).get_current_head()
-
-    def ping(self) -> None:
-        """Reach the database once.
-
-        Raises:
-            StorageUnavailable: it cannot be reached.
-        """
-        with self.reading() as connection:
-            connection.execute(text("select 1"))
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,0 +1,99 @@
+"""What is wrong with the contract stops the start with one clear line; nothing answers 500."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.config import Settings
+from app.contract import Contract
+from app.errors import ConfigurationError
+from app.service import create_app
+
+PATH = "/user/current/stripe_info"
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """Give a copy of the shipped contract, to be broken."""
+    return copy.deepcopy(Contract.shipped("swagger.yaml").document)
+
+
+@pytest.fixture
+def start(settings: Settings, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give a way to start the service from the document as it is by then."""
+    shipped = classmethod(lambda cls, _name: cls(document))
+    monkeypatch.setattr(Contract, "shipped", shipped)
+    return lambda: create_app(settings)
+
+
+def one_line(told: pytest.ExceptionInfo[ConfigurationError]) -> str:
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+def test_operation_without_a_function(document: dict[str, Any], start: Any) -> None:
+    document["paths"][PATH]["post"]["operationId"] = "post_nothing"
+    with pytest.raises(ConfigurationError) as told:
+        start()
+    assert "post_nothing" in one_line(told)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (None, "names no function"),
+        ("app.identity.check_nothing", "app.identity.check_nothing, which does not exist"),
+        ("app.nowhere.check", "app.nowhere.check, which does not exist"),
+        ("check", "check, which does not exist"),
+    ],
+)
+def test_security_scheme_without_its_check(
+    document: dict[str, Any], start: Any, function: str | None, words: str
+) -> None:
+    scheme = document["securityDefinitions"]["access_key"]
+    del scheme["x-apikeyInfoFunc"]
+    if function:
+        scheme["x-apikeyInfoFunc"] = function
+    with pytest.raises(ConfigurationError) as told:
+        start()
+    assert words in one_line(told)
+
+
+def test_security_scheme_that_is_not_defined(document: dict[str, Any], start: Any) -> None:
+    document["paths"][PATH]["post"]["security"] = [{"password": []}]
+    with pytest.raises(ConfigurationError) as told:
+        start()
+    assert "password: not defined" in one_line(told)
+
+
+def test_document_that_is_not_valid(document: dict[str, Any], start: Any) -> None:
+    document["paths"][PATH]["post"]["parameters"][0]["in"] = "nowhere"
+    with pytest.raises(ConfigurationError) as told:
+        start()
+    assert "not valid Swagger" in one_line(told)
+
+
+def test_document_that_is_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "swagger.yaml").write_text("a: b: c")
+    monkeypatch.setattr("importlib.resources.files", lambda _package: tmp_path)
+    with pytest.raises(ConfigurationError, match="no YAML"):
+        Contract.shipped("swagger.yaml")
+
+
+def test_process_ends_with_one_line(settings: Settings) -> None:
+    """As an operator sees it: no trace, and an exit status."""
+    command = Path(sys.executable).with_name("coord-users")
+    environ = {
+        "PATH": str(command.parent),
+        "DATABASE_URL": settings.database_url,
+        "STRIPE_SECRET_KEY": "sk_test_x",
+        "STRIPE_TIMEOUT": "soon",
+    }
+    done = subprocess.run([command, "serve"], env=environ, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.decode().count("\n") == 1
+    assert b"STRIPE_TIMEOUT" in done.stderr
