@@ -29,7 +29,7 @@ class Silence(Exception):
 
 
 class Connections:
-    """Connections to Stripe.
+    """Connections that are kept for the next request to the same host.
 
     Args:
         most: how many idle ones are kept.
@@ -50,7 +50,7 @@ class Connections:
             del self._deadline.at
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: str | None
+        self, method: str, url: str, headers: Mapping[str, str], body: str | None = None
     ) -> tuple[bytes, int, Headers]:
         """Send one request, once, and read its whole answer.
 
@@ -68,7 +68,7 @@ class Connections:
                 sock.close()
                 raise
         except (OSError, httptools.HttpParserError) as error:
-            raise Silence(f"no answer from Stripe: {type(error).__name__}") from error
+            raise Silence(f"no answer: {type(error).__name__}") from error
         if answer.keep_alive and len(self._idle) < (self._idle.maxlen or 0):
             self._idle.append((sock, time.monotonic()))
         else:
@@ -105,9 +105,12 @@ class Connections:
             sock.settimeout(self._left())
             piece = sock.recv(65536)
             size += len(piece)
-            if not piece or size > MOST_BYTES:
+            if size > MOST_BYTES:
                 raise ConnectionError
-            answer.feed(piece)
+            if piece:
+                answer.feed(piece)
+            else:
+                answer.end()
         return answer
 
     def _left(self) -> float:
@@ -130,6 +133,17 @@ class _Answer:
 
     def feed(self, piece: bytes) -> None:
         self._parser.feed_data(piece)
+
+    def end(self) -> None:
+        """Take the connection's end for the answer's, where it has no other (RFC 9112, 6.3).
+
+        Raises:
+            ConnectionError: it came too early.
+        """
+        lengths = ("Content-Length", "Transfer-Encoding")
+        if not self.status or any(name in self.headers for name in lengths):
+            raise ConnectionError
+        self.is_whole = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.add(name.decode("latin-1"), value.decode("latin-1"))

@@ -13,11 +13,11 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
 import structlog
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine, Row, select
 
+from app.connections import Connections, Silence
 from app.errors import ConfigurationError, StorageUnavailable
 from app.jwts import Key, Keys, Token, published_keys, secret_key, strict_json
 from app.tables import issuers
@@ -291,32 +291,21 @@ def fetch(url: str) -> Keys:
         ConfigurationError: one line says why it is not to be had or not to be trusted.
     """
     check_url(url)
+    connections = Connections(0)
     try:
-        document = asyncio.run(_download(url))
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        raise ConfigurationError(f"The JWK Set is not to be had: {type(error).__name__}") from None
+        with connections.within(FETCH_TIMEOUT):
+            document, status, _ = connections.request("GET", url, {"User-Agent": "coord-users"})
+    except Silence as silence:
+        raise ConfigurationError(f"The JWK Set is not to be had: {silence}") from None
+    if status != 200:
+        raise ConfigurationError(f"The JWK Set's URL answers with {status}")
+    if len(document) > LARGEST_JWKS:
+        raise ConfigurationError("The JWK Set is larger than 64 KiB")
     try:
         jwks = strict_json(document)
     except ValueError:
         raise ConfigurationError("The JWK Set is no JSON") from None
     return published_keys(jwks)
-
-
-async def _download(url: str) -> bytes:
-    """Get what is there, and not elsewhere; the time counts from beginning to end."""
-    # What is compressed could be of any size.
-    headers = {"Accept-Encoding": "identity"}
-    # A proxy of the operator's leads to the outside, not to this machine.
-    client = httpx.AsyncClient(headers=headers, trust_env=url.startswith("https:"))
-    body = b""
-    async with asyncio.timeout(FETCH_TIMEOUT), client, client.stream("GET", url) as response:
-        if response.status_code != 200:
-            raise ConfigurationError(f"The JWK Set's URL answers with {response.status_code}")
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > LARGEST_JWKS:
-                raise ConfigurationError("The JWK Set is larger than 64 KiB")
-    return body
 
 
 def check_url(url: str) -> None:

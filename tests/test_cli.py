@@ -203,16 +203,6 @@ def test_serve(
     assert "Traceback" not in log.read_text()
 
 
-def test_jwks_file_that_is_no_json(tmp_path: Path, database_url: str) -> None:
-    """One line names the file."""
-    file = tmp_path / "jwks.json"
-    file.write_text("{")
-    words = ["--issuer", "https://a/", "--audience", "b", "--jwks-file", str(file)]
-    done = run("partner", "add", "Acme", *words, DATABASE_URL=database_url)
-    assert done.returncode == 1
-    assert f"{file} is no JSON" in done.stderr
-
-
 def test_database_that_cannot_be_reached() -> None:
     """One line says so, and tells no password."""
     url = "postgresql://coord:secret@127.0.0.1:9/users"
