@@ -29,7 +29,7 @@ class Silence(Exception):
 
 
 class Connections:
-    """Connections that are kept for the next request to the same host.
+    """Connections to one host, kept for the next requests to it.
 
     Args:
         most: how many idle ones are kept.

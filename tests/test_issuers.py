@@ -15,13 +15,16 @@ from anyio import CapacityLimiter
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from sqlalchemy import text
 from structlog.testing import capture_logs
-from test_issuers_standin import DEADLINE, Clock, JwksServer, signer
+from test_issuers_standin import AUDIENCE, DEADLINE, ISSUER, Clock, JwksServer, forge, signer
 
 from app import issuers
+from app.database import Database
 from app.errors import ConfigurationError, StorageUnavailable
 from app.issuers import Lookup, PublishedKeys, check_url, fetch
-from app.jwts import Key
+from app.jwts import Key, read
+from app.partners import add_issuer
 
 pytestmark = pytest.mark.anyio
 
@@ -557,3 +560,34 @@ async def test_the_end_of_the_service_ends_those_who_wait(lookup: Lookup[str, in
         await search
     assert not lookup._wanted
     assert await lookup.find("a") == 1
+
+
+async def test_registration_decides_where_keys_are_from(
+    database: Database, server: JwksServer, ticks: Clock
+) -> None:
+    """A URL's keys are fetched once and outlive the row's cache; a change counts after it."""
+    add_issuer(database.engine, "Acme", ISSUER, AUDIENCE, jwks_url=server.url)
+    found = issuers.Issuers(database.engine, 5.0, ticks)
+    token = read(forge(by=signer(kid="old")))
+    for ticks.now in (0.0, 6.0):
+        issuer = await found.find(ISSUER)
+        assert issuer is not None
+        assert await issuer.key_of(token)
+    assert server.fetches == 1
+    add_issuer(database.engine, "Acme", ISSUER, AUDIENCE, jwks={"keys": [NEW]})
+    ticks.now = 12.0
+    issuer = await found.find(ISSUER)
+    assert issuer is not None
+    assert await issuer.key_of(token) is None
+
+
+async def test_bad_keys_in_the_database_believe_nobody(database: Database, ticks: Clock) -> None:
+    """They were good enough for an older version: the log says so, and JWTs are refused."""
+    add_issuer(database.engine, "Acme", ISSUER, AUDIENCE, jwks={"keys": [OLD]})
+    with database.writing() as connection:
+        connection.execute(text("update issuers set jwks = '{}'"))
+    with capture_logs() as logged:
+        issuer = await issuers.Issuers(database.engine, 5.0, ticks).find(ISSUER)
+    assert issuer is not None
+    assert await issuer.key_of(read(forge(by=signer(kid="old")))) is None
+    assert [event["event"] for event in logged] == ["issuer's keys are bad"]
