@@ -264,10 +264,6 @@ class SdkClient(stripe.HTTPClient):
         except Silence as silence:
             raise stripe.APIConnectionError(str(silence)) from silence  # type: ignore[no-untyped-call]
 
-    def close(self) -> None:
-        """Close all connections; the SDK calls this at its own end."""
-        self._connections.close()
-
 
 def _customer(answer: Any) -> Customer:
     if getattr(answer, "deleted", False) is True:

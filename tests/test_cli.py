@@ -189,6 +189,23 @@ def test_reconcile(database_url: str, caller: Caller, standin: StandIn, settings
     assert "Stripe cannot be used" in done.stderr
 
 
+def test_reconcile_tells_what_it_finds(
+    database_url: str, caller: Caller, standin: StandIn, settings: Settings
+) -> None:
+    """A line for each thing, and exit 1 while anything is left."""
+    environ = {
+        "DATABASE_URL": database_url,
+        "STRIPE_SECRET_KEY": settings.stripe_secret_key,
+        "STRIPE_API_BASE": standin.url,
+    }
+    assert caller.save("tok_standin_unavailable").status_code == 503
+    done = run("reconcile", "--dry-run", **environ)
+    assert (done.returncode, done.stdout) == (1, "open_attempt\tuser 1\twould be settled\n")
+    done = run("reconcile", **environ)
+    assert (done.returncode, done.stdout) == (1, "open_attempt\tuser 1\tstripe_unavailable\n")
+    assert done.stderr.splitlines()[-1] == "1 left"
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_serve(
     tmp_path: Path, settings: Settings, partner: Partner, standin: StandIn, workers: str
