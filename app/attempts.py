@@ -10,7 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Float, Row, Select, Update, bindparam, func, literal, null, select, update
+from sqlalchemy import (
+    Float,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.database import Database
@@ -355,7 +367,8 @@ def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:
     by_partner = _refused_lately(limits).where(
         refusals.c.partner_id == bindparam("p_partner", type_=refusals.c.partner_id.type)
     )
-    by_user = _refused_lately(limits).where(refusals.c.user_id == users.c.id).correlate(users)
+    # By name: SQLAlchemy does not correlate subqueries of this clause, and would join all users.
+    by_user = _refused_lately(limits).where(refusals.c.user_id == literal_column("users.id"))
     row = select(
         bindparam("p_issuer", type_=users.c.issuer_id.type),
         bindparam("p_subject", type_=users.c.subject.type),

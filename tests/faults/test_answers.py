@@ -187,3 +187,19 @@ def test_refusals_beyond_the_limit_do_not_reach_stripe(
     assert told.value.retry_after
     assert len(double.calls) == calls
     assert house.audit().is_clean, house.audit()
+
+
+def test_refusals_count_for_their_own_user_alone(
+    open_house: Callable[..., House], double: Double
+) -> None:
+    """However many cards of others are refused, a user who has a customer can save another."""
+    house = open_house(per_user=2)
+    house.save(double.account.token())
+    for number in range(5):
+        with pytest.raises(CardRefused):
+            house.save(double.account.token("card_declined"), f"other-{number}")
+    house.save(double.account.token())
+    with pytest.raises(CardRefused):
+        house.save(double.account.token("card_declined"))
+    house.save(double.account.token())
+    assert house.audit().is_clean, house.audit()
