@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import trace
 from app.config import Settings
 from app.errors import (
-    InvalidRequest,
     Overloaded,
     PayloadTooLarge,
     RequestTimeout,
@@ -179,12 +178,10 @@ async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
     Raises:
         PayloadTooLarge: it is longer than any that the contract allows, or says that it is.
         RequestTimeout: it does not arrive.
-        UnsupportedMediaType, InvalidRequest: bytes where HTTP has only letters.
+        UnsupportedMediaType: bytes where HTTP has only letters.
     """
     if not headers.get("content-type", "").isascii():
         raise UnsupportedMediaType
-    if not scope["query_string"].isascii():
-        raise InvalidRequest("The query is not ASCII.")
     length = headers.get("content-length", "0")
     if len(length) > 10 or int(length) > MOST_BYTES:
         raise PayloadTooLarge

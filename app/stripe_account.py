@@ -299,7 +299,7 @@ def _interpreted(error: stripe.StripeError) -> Exception:
         return OutcomeUnknown(told, is_kept=REPLAYED in (error.headers or ()))
     if isinstance(error, stripe.IdempotencyError):
         return KeyMismatch(told)
-    if status == 402 or isinstance(error, stripe.CardError):
+    if status == 402:
         decline = _plain(getattr(error.error, "decline_code", None))
         return CardRefused(code=code or None, decline_code=decline or None)
     if status in (401, 403):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from server_process import serving
-from serving import AUDIENCE, Caller, Partner
+from serving import AUDIENCE, Caller, Partner, Service
 
 from app.config import Settings
 from app.database import Database
@@ -190,15 +190,17 @@ def test_reconcile(database_url: str, caller: Caller, standin: StandIn, settings
 
 
 def test_reconcile_tells_what_it_finds(
-    database_url: str, caller: Caller, standin: StandIn, settings: Settings
+    database_url: str, partner: Partner, standin: StandIn, settings: Settings
 ) -> None:
     """A line for each thing, and exit 1 while anything is left."""
+    # The service ends first: its completer would be at the same attempt.
+    with Service(settings) as service, Caller(service.url, partner) as caller:
+        assert caller.save("tok_standin_unavailable").status_code == 503
     environ = {
         "DATABASE_URL": database_url,
         "STRIPE_SECRET_KEY": settings.stripe_secret_key,
         "STRIPE_API_BASE": standin.url,
     }
-    assert caller.save("tok_standin_unavailable").status_code == 503
     done = run("reconcile", "--dry-run", **environ)
     assert (done.returncode, done.stdout) == (1, "open_attempt\tuser 1\twould be settled\n")
     done = run("reconcile", **environ)

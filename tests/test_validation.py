@@ -1,5 +1,6 @@
 """Requests against the contract: the verdict is jsonschema's, and nothing sent is repeated."""
 
+import asyncio
 import copy
 import json
 from typing import Any
@@ -128,6 +129,25 @@ def test_body_that_need_not_be_there() -> None:
     check(required=False).check_body(b"", "")
     with pytest.raises(InvalidRequest, match="no body"):
         CHECK.check_body(b"", "")
+
+
+def test_operation_without_a_body_takes_any() -> None:
+    """Nobody reads it."""
+    operation: Any = Operation(SCHEMA)
+    operation.request_body = {}
+    heard: list[Any] = []
+
+    async def app(_scope: Any, receive: Any, _send: Any) -> None:
+        heard.append(await receive())
+
+    message = {"type": "http.request", "body": b"anything"}
+
+    async def receive() -> Any:
+        return message
+
+    scope = {"type": "http", "query_string": b"access_key=1", "headers": []}
+    asyncio.run(RequestCheck(app, operation)(scope, receive, nothing))
+    assert heard == [message]
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,8 @@ class House:
         url: str,
         double: Double,
         *,
-        call: float = 0.2,
-        request: float = 1.0,
+        call: float = 0.4,
+        request: float = 2.0,
         lease: float = 1.0,
         per_user: int = 1000,
     ) -> None:
