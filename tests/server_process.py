@@ -27,16 +27,25 @@ class ServerProcess:
         settings: what its environment says.
         log: the file that takes its stderr.
         words: further ones for `serve`.
+        program: runs instead of `coord-users`.
+        environ: further variables.
     """
 
-    def __init__(self, settings: Settings, log: Path, *words: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Path,
+        *words: str,
+        program: tuple[str | Path, ...] = (),
+        **environ: str,
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [COMMAND, "serve", "--port", port, *words],
+                [*(program or (COMMAND,)), "serve", "--port", port, *words],
                 stderr=stderr,
                 env={
                     **{name: value for name, value in os.environ.items() if "COVERAGE" in name},
@@ -44,6 +53,9 @@ class ServerProcess:
                     "DATABASE_URL": settings.database_url,
                     "STRIPE_SECRET_KEY": settings.stripe_secret_key,
                     "STRIPE_API_BASE": settings.stripe_api_base,
+                    "STRIPE_TIMEOUT": f"{settings.stripe_timeout:g}",
+                    "REQUEST_TIMEOUT": f"{settings.request_timeout:g}",
+                    **environ,
                 },
             )
 
@@ -68,9 +80,9 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings, log: Path, *words: str) -> Iterator[ServerProcess]:
+def serving(settings: Settings, log: Path, *words: str, **options: Any) -> Iterator[ServerProcess]:
     """Serve inside the block; ends as a deployment does, by SIGTERM."""
-    server = ServerProcess(settings, log, *words)
+    server = ServerProcess(settings, log, *words, **options)
     try:
         server.wait_until_ready()
         yield server

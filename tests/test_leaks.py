@@ -78,15 +78,13 @@ def command_lines(pid: int) -> bytes:
 
 
 @pytest.fixture
-def verbose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `coord-users` log all that there is to log."""
-    program = tmp_path / "coord-users"
-    program.write_text(f"#!{sys.executable}\n{VERBOSE}")
-    program.chmod(0o755)
-    monkeypatch.setattr("server_process.COMMAND", program)
+def verbose(tmp_path: Path) -> Path:
+    """Give a program that logs all that there is to log."""
+    program = tmp_path / "verbose.py"
+    program.write_text(VERBOSE)
+    return program
 
 
-@pytest.mark.usefixtures("verbose")
 @pytest.mark.parametrize("break_it", [False, True], ids=["", "with crashes"])
 def test_secrets_are_found_nowhere(
     settings: Settings,
@@ -94,11 +92,16 @@ def test_secrets_are_found_nowhere(
     standin: StandIn,
     database: Database,
     tmp_path: Path,
+    verbose: Path,
     break_it: bool,
 ) -> None:
     log = tmp_path / "log"
     settings = replace(settings, stripe_secret_key=STRIPE_KEY)
-    with serving(settings, log) as server, Caller(server.url, partner) as caller:
+    program = (sys.executable, verbose)
+    with (
+        serving(settings, log, program=program) as server,
+        Caller(server.url, partner) as caller,
+    ):
         if break_it:
             with database.writing() as connection:
                 connection.exec_driver_sql("alter table users rename to elsewhere")

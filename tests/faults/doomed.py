@@ -1,0 +1,63 @@
+"""`coord-users`, that kills itself at a named point: DOOM, after DOOM_SKIP times of passing it.
+
+Points are those of `faults.house.Crashes`, in a real process and with a real SIGKILL.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import event
+
+from app.attempts import Attempts
+from app.cli import main
+from app.database import Database
+from app.stripe_account import StripeAccount
+
+point, skip = os.environ["DOOM"], int(os.environ["DOOM_SKIP"])
+here = ""
+
+
+def hit(name: str) -> None:
+    """Die here, if this is the point and the time has come."""
+    global skip
+    if name == point:
+        skip -= 1
+        if skip < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def doomed(owner: Any, name: str, label: str) -> None:
+    """Let a method pass the points before and after it."""
+    method: Callable[..., Any] = getattr(owner, name)
+
+    def passing(*args: Any, **kwargs: Any) -> Any:
+        global here
+        hit(f"{label}.at")
+        here = label
+        try:
+            result = method(*args, **kwargs)
+        finally:
+            here = ""
+        hit(f"{label}.after")
+        return result
+
+    setattr(owner, name, passing)
+
+
+for arrow in ("begin", "accept"):
+    doomed(Attempts, arrow, arrow)
+for call in ("create_customer", "replace_card"):
+    doomed(StripeAccount, call, "call")
+
+opened = Database.__init__
+
+
+def opening(self: Database, url: str) -> None:
+    opened(self, url)
+    event.listen(self.engine, "commit", lambda _connection: hit(f"{here}.before"))
+
+
+Database.__init__ = opening  # type: ignore[method-assign]
+main()
