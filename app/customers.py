@@ -37,6 +37,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from app import trace
 from app.attempts import Attempt, Attempts, LeaseLost, Limits, token_hash
 from app.errors import (
     CardRefused,
@@ -49,6 +50,7 @@ from app.errors import (
     UsersApiError,
 )
 from app.identity import User
+from app.sharing import Shared
 from app.stripe_account import (
     CustomerGone,
     EmailRefused,
@@ -105,6 +107,7 @@ class Customers:
         self._installation = installation
         self._patience = patience
         self._limits = limits
+        self._shared: Shared[str] = Shared()
 
     def save_card(self, user: User, token: str, request_id: str = "") -> str:
         """Make the token's card the default of the user's customer, which is made if need be.
@@ -124,7 +127,18 @@ class Customers:
             StripeUnavailable, StorageUnavailable: unknown; the same request again converges.
             Misconfigured, ParameterRefused: Stripe refuses us, not the user.
         """
-        deadline = time.monotonic() + self._patience.request
+        seconds = min(self._patience.request, trace.time_left(self._patience.request))
+        deadline = time.monotonic() + seconds
+        try:
+            return self._shared.answer(
+                (user.issuer_id, user.subject, token),
+                lambda: self._save_card(user, token, request_id, deadline),
+                seconds,
+            )
+        except TimeoutError:
+            raise UpdateInProgress from None
+
+    def _save_card(self, user: User, token: str, request_id: str, deadline: float) -> str:
         watched: str | None = None
         pause = FIRST_LOOK
         is_settled = True

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -14,14 +14,19 @@ from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import trace
 from app.errors import StorageUnavailable
 from app.tables import installation
-from app.trace import spent
 
 # Transactions are short, so few connections serve many threads; more only queue in the database.
 CONNECTIONS = 10
-# How long a thread waits for a connection, for SQLite's write lock or for a statement, in seconds.
+# For those who need no turn: credentials are looked up, however many wait to save a card.
+SPARE_CONNECTIONS = 4
+# How long a thread waits for SQLite's write lock or for a statement, in seconds; and for its turn,
+# where no request says how much time is left.
 PATIENCE = 5
+# The least that it waits for its turn: Stripe's answer is worth keeping after the request's time.
+LEAST_PATIENCE = 1.0
 ACTIVE = psycopg.pq.TransactionStatus.ACTIVE
 
 
@@ -34,23 +39,28 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
-        self._turn: AbstractContextManager[None] = (
-            Turn() if self.engine.dialect.name == "sqlite" else nullcontext()
-        )
+        self._turns = Turns(CONNECTIONS)
+        # SQLite lets other writers wait by sleeping; this wakes them at once.
+        self._turns_to_write = Turns(1) if self.engine.dialect.name == "sqlite" else self._turns
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection for statements that change nothing."""
-        with spent("storage"), _told_as_unavailable(), self.engine.connect() as connection:
+        with (
+            trace.spent("storage"),
+            _told_as_unavailable(),
+            self._turns,
+            self.engine.connect() as connection,
+        ):
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection in a transaction, committed on the way out."""
         with (
-            spent("storage"),
+            trace.spent("storage"),
             _told_as_unavailable(),
-            self._turn,
+            self._turns_to_write,
             self.engine.begin() as connection,
         ):
             yield connection
@@ -82,18 +92,22 @@ class Database:
         self.engine.dispose()
 
 
-class Turn(AbstractContextManager[None]):
-    """One writer at a time: SQLite lets others wait by sleeping, a lock wakes them at once."""
+class Turns(AbstractContextManager[None]):
+    """Who may use the database now; the others wait for as long as their request has time.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    Args:
+        number: of those who may at once.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._free = threading.BoundedSemaphore(number)
 
     def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=PATIENCE):
-            raise StorageUnavailable(inner="no turn to write came")
+        if not self._free.acquire(timeout=max(trace.time_left(PATIENCE), LEAST_PATIENCE)):
+            raise StorageUnavailable(inner="no turn came")
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self._free.release()
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -125,7 +139,7 @@ def _engine(url: str) -> Engine:
     options: dict[str, Any] = {
         # Parameters of a statement in an error's text would carry them into the log.
         "hide_parameters": True,
-        "pool_size": CONNECTIONS,
+        "pool_size": CONNECTIONS + SPARE_CONNECTIONS,
         "max_overflow": 0,
         "pool_timeout": PATIENCE,
         "pool_use_lifo": True,

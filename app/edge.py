@@ -78,7 +78,7 @@ class Edge:
             return
         headers = Headers(scope=scope)
         exchange = _Exchange(send, headers, self._settings.cors_origins)
-        traced = trace.begin(exchange.request_id)
+        traced = trace.begin(exchange.request_id, self._settings.request_timeout)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         try:

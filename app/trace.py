@@ -1,4 +1,4 @@
-"""What a request leaves behind for its line in the log: whose it was, and where its time went."""
+"""What goes with a request through all layers: whose it is, and what time it has and takes."""
 
 import time
 from collections.abc import Iterator
@@ -13,11 +13,13 @@ class Trace:
 
     Attributes:
         request_id: names it, in its answer, in the log and in Stripe's metadata.
+        until: when its caller will have been answered, by `time.monotonic`.
         partner: the id of the calling partner, once that is certain.
         seconds: how long it spent where; `checks` are credentials, parameters and body.
     """
 
     request_id: str
+    until: float = 0.0
     partner: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
@@ -30,9 +32,14 @@ class Trace:
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
-def begin(request_id: str) -> Trace:
-    """Trace the request whose context this is."""
-    trace = Trace(request_id)
+def begin(request_id: str, budget: float) -> Trace:
+    """Trace the request whose context this is.
+
+    Args:
+        request_id: its name.
+        budget: the seconds that it may take.
+    """
+    trace = Trace(request_id, time.monotonic() + budget)
     _current.set(trace)
     return trace
 
@@ -40,6 +47,12 @@ def begin(request_id: str) -> Trace:
 def current() -> Trace:
     """Give the trace of this context's request; one that nobody reads where there is none."""
     return _current.get() or Trace("")
+
+
+def time_left(otherwise: float) -> float:
+    """Tell how many seconds this context's request still has; `otherwise` where there is none."""
+    trace = _current.get()
+    return otherwise if trace is None else trace.until - time.monotonic()
 
 
 @contextmanager

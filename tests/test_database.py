@@ -1,6 +1,7 @@
 """The database: what the migrations make, what survives, and what is told when it fails."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, select, text
 
 from app import database as database_module
+from app import trace
 from app.database import Database
 from app.errors import StorageUnavailable
 from app.tables import leases, metadata
@@ -102,3 +104,32 @@ def test_settled_rows_outlive_the_process(tmp_path: Path) -> None:
     second = Database(url)
     assert second.installation() == installation
     second.close()
+
+
+def test_turn_is_waited_for_as_long_as_the_request_has_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under load a request is late rather than refused; near its end it still gets a moment."""
+    monkeypatch.setattr(database_module, "LEAST_PATIENCE", 0.01)
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with database.writing():
+            held.set()
+            assert go_on.wait(10)
+
+    def write(budget: float) -> None:
+        trace.begin("request", budget)
+        with database.writing():
+            pass
+
+    with ThreadPoolExecutor(3) as threads:
+        holding = threads.submit(hold)
+        assert held.wait(10)
+        patient = threads.submit(write, 30.0)
+        with pytest.raises(StorageUnavailable):
+            threads.submit(write, 0.0).result(10)
+        assert not patient.done()
+        go_on.set()
+        for each in (holding, patient):
+            each.result(10)
