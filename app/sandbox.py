@@ -62,6 +62,8 @@ class Sandbox:
         self.access_key, sign = _demo_partner(settings)
         self.user_jwt = sign({"sub": "demo-user", "email": "demo.user@demo-mobility.example"})
         self.test_jwt = sign({"sub": "test-user", "is_test_user": True})
+        an_hour_ago = int(time.time()) - 3600
+        self.expired_jwt = sign({"sub": "demo-user", "iat": an_hour_ago - 60, "exp": an_hour_ago})
         prefilled = Prefilled(self.access_key, self.user_jwt, self.new_token)
         self._app = create_app(settings, prefilled)
 
@@ -91,8 +93,10 @@ class Sandbox:
             Access key   {self.access_key}
             User JWT     {self.user_jwt}
             Test JWT     {self.test_jwt}
+            Expired JWT  {self.expired_jwt}
             Fresh token  {token}
             Stand-in     {self._standin.url} (key {SECRET_KEY})
+            Database     {self._settings.database_url}
 
             Turn the token into a Stripe customer:
 

@@ -1,9 +1,14 @@
 """A sandbox in a process of its own, and what it printed."""
 
+import contextlib
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+from needs import need
 
 COMMAND = Path(sys.executable).with_name("coord-users")
 
@@ -30,5 +35,28 @@ class Printed:
 
     def curl(self) -> "subprocess.CompletedProcess[str]":
         """Run the printed line as it stands."""
+        need("curl", "apt-get install curl")
         line = self.text[self.text.index("curl ") :]
         return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+
+
+@contextlib.contextmanager
+def sandbox_of_its_own(folder: Path) -> Iterator[Printed]:
+    """Give a sandbox, started as the README says but for the port.
+
+    Args:
+        folder: where it is started.
+    """
+    process = subprocess.Popen(
+        [COMMAND, "sandbox", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
+    )
+    try:
+        yield Printed(process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)

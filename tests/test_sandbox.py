@@ -10,25 +10,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sandboxed import COMMAND, Printed
+from sandboxed import COMMAND, Printed, sandbox_of_its_own
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Printed]:
-    """Give a sandbox, started as the README says but for the port."""
-    process = subprocess.Popen(
-        [COMMAND, "sandbox", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path_factory.mktemp("anywhere"),
-        env={name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
-    )
-    try:
-        yield Printed(process)
-    finally:
-        process.kill()
-        process.communicate()
+    with sandbox_of_its_own(tmp_path_factory.mktemp("anywhere")) as printed:
+        yield printed
 
 
 def test_printed_line_works_as_it_is_pasted(sandbox: Printed) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -137,17 +138,25 @@ def test_tokens_that_are_refused(client: StripeClient, token: str, code: str) ->
     assert (told.value.http_status, told.value.code, told.value.param) == (400, code, "source")
 
 
-def test_bad_days(client: StripeClient) -> None:
-    with pytest.raises(stripe.APIError) as unavailable:
-        client.v1.customers.create({"source": "tok_standin_unavailable"})  # type: ignore[typeddict-unknown-key]
-    assert unavailable.value.http_status == 503
-    with pytest.raises(stripe.PermissionError):
-        client.v1.customers.create({"source": "tok_standin_forbidden"})  # type: ignore[typeddict-unknown-key]
+@pytest.mark.parametrize(
+    ("token", "error", "times"),
+    [
+        ("tok_standin_unavailable", stripe.APIError, 3),
+        ("tok_standin_forbidden", stripe.PermissionError, 1),
+    ],
+)
+def test_bad_days_end(client: StripeClient, token: str, error: type[Exception], times: int) -> None:
+    """Whoever asks again with the same key sees its card saved in the end."""
+    params: Any = {"source": token}
+    for _ in range(times):
+        with pytest.raises(error):
+            client.v1.customers.create(params, {"idempotency_key": "k1"})
+    assert client.v1.customers.create(params, {"idempotency_key": "k1"}).default_source
 
 
 def test_slow_day_saves_the_card_in_the_end() -> None:
     slept: list[float] = []
-    customer = Account().create_customer({"source": "tok_standin_slow"}, slept.append)
+    customer = Account().create_customer({"source": "tok_standin_slow"}, sleep=slept.append)
     assert slept == [30.0]
     assert customer["default_source"]
 

@@ -8,6 +8,7 @@ import json
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 from app.standin.cards import (
     DECLINED_NUMBERS,
     REFUSED_TOKENS,
+    SLOW_TOKEN,
     TEST_TOKENS,
+    TROUBLES,
     Decline,
     is_card_number,
 )
@@ -59,6 +62,7 @@ class Account:
         self._lock = threading.RLock()
         self._in_use: set[str] = set()
         self._running: set[str] = set()
+        self._troubles: Counter[str] = Counter()
         self._state: dict[str, dict[str, Any]] = {"customers": {}, "tokens": {}, "keys": {}}
         if file is not None and file.exists():
             self._state = json.loads(file.read_text("utf-8"))
@@ -87,7 +91,9 @@ class Account:
             )
         return self._new_token(number, account or COORD)
 
-    def create_customer(self, params: Params, sleep: Callable[[float], None]) -> Object:
+    def create_customer(
+        self, params: Params, key: str = "", sleep: Callable[[float], None] = time.sleep
+    ) -> Object:
         """Create a customer with the source's card, or none at all."""
         customer = {
             "id": f"cus_standin_{secrets.token_hex(8)}",
@@ -100,15 +106,19 @@ class Account:
             "metadata": {},
             "_card": None,
         }
-        return self._save(customer, params, sleep)
+        return self._save(customer, params, key, sleep)
 
     def update_customer(
-        self, customer_id: str, params: Params, sleep: Callable[[float], None]
+        self,
+        customer_id: str,
+        params: Params,
+        key: str = "",
+        sleep: Callable[[float], None] = time.sleep,
     ) -> Object:
         """Change a customer; a source replaces its default card."""
         customer = {**self._customer(customer_id)}
         customer.update({name: params[name] for name in ("description", "email") if name in params})
-        return self._save(customer, params, sleep)
+        return self._save(customer, params, key, sleep)
 
     def retrieve_customer(self, customer_id: str) -> Object:
         """Tell a customer, or what is left of it."""
@@ -175,7 +185,9 @@ class Account:
                 self._state["keys"][key] = kept
                 self._keep()
 
-    def _save(self, customer: Object, params: Params, sleep: Callable[[float], None]) -> Object:
+    def _save(
+        self, customer: Object, params: Params, key: str, sleep: Callable[[float], None]
+    ) -> Object:
         """Write a customer with all that is in `params`, or change nothing."""
         email = params.get("email")
         if email and "@" not in email:
@@ -185,27 +197,18 @@ class Account:
         pairs = {name[9:-1]: value for name, value in params.items() if name[:9] == "metadata["}
         customer["metadata"] = {**customer["metadata"], **pairs}
         if token := params.get("source"):
-            customer["_card"] = self._use(token, sleep)
+            customer["_card"] = self._use(token, key, sleep)
             customer["default_source"] = f"card_standin_{secrets.token_hex(8)}"
         with self._lock:
             self._state["customers"][customer["id"]] = customer
             self._keep()
         return _public(customer)
 
-    def _use(self, token: str, sleep: Callable[[float], None]) -> str:
+    def _use(self, token: str, key: str, sleep: Callable[[float], None]) -> str:
         """Use a token up, and tell its card."""
-        if token == "tok_standin_unavailable":  # noqa: S105 - no secret
-            raise StripeProblem(503, "The stand-in plays a bad day.", type="api_error")
-        if token == "tok_standin_forbidden":  # noqa: S105 - no secret
-            raise StripeProblem(403, "The key does not have the right.", code="more_permissions")
-        if token == "tok_standin_slow":  # noqa: S105 - no secret
-            sleep(SLOW_SECONDS)
-            return "4242424242424242"
-        if token in REFUSED_TOKENS:
-            code = REFUSED_TOKENS[token]
-            raise StripeProblem(400, "The stand-in refuses this token.", code=code, param="source")
-        if token in TEST_TOKENS:
-            _refuse(TEST_TOKENS[token])
+        self._play(token, key, sleep)
+        if token in TEST_TOKENS or token in TROUBLES or token == SLOW_TOKEN:
+            _refuse(TEST_TOKENS.get(token))
             return "4242424242424242"
         with self._lock:
             known = self._state["tokens"].get(token)
@@ -232,6 +235,18 @@ class Account:
         finally:
             self._in_use.discard(token)
         return str(known["card"])
+
+    def _play(self, token: str, key: str, sleep: Callable[[float], None]) -> None:
+        """Play the bad day that a token of ours stands for."""
+        if token in REFUSED_TOKENS:
+            code = REFUSED_TOKENS[token]
+            raise StripeProblem(400, "The stand-in refuses this token.", code=code, param="source")
+        if token == SLOW_TOKEN:
+            sleep(SLOW_SECONDS)
+        status, calls = TROUBLES.get(token, (0, 0))
+        if self._troubles[key] < calls:
+            self._troubles[key] += 1
+            raise StripeProblem(status, "The stand-in plays a bad day.", type="api_error")
 
     def _new_token(self, card: str, account: str) -> Object:
         token = f"tok_standin_{secrets.token_hex(8)}"

@@ -47,6 +47,11 @@ REFUSED_TOKENS = {
     "tok_standin_liveMode": "livemode_mismatch",
     "tok_standin_odd": "token_odd",
 }
+# And to show what a bad day looks like: the card is saved after half a minute, or Stripe answers
+# with a status to so many calls under one key and saves the card then, so that who sends the same
+# request again sees it converge. One request to the service makes three calls at most.
+SLOW_TOKEN = "tok_standin_slow"  # noqa: S105 - no secret
+TROUBLES = {"tok_standin_unavailable": (503, 3), "tok_standin_forbidden": (403, 1)}
 DECLINED_NUMBERS = {
     "4000000000000002": GENERIC,
     "4000000000009995": NO_FUNDS,

@@ -1,6 +1,5 @@
 """The stand-in's operations: each function bears its operationId in openapi/stripe-standin.yaml."""
 
-import time
 from typing import Any
 
 from connexion import context
@@ -18,12 +17,12 @@ def post_tokens() -> Object:
 
 def post_customers() -> Object:
     """Create a customer."""
-    return _account().create_customer(_params(), time.sleep)
+    return _account().create_customer(_params(), _key())
 
 
 def post_customer(id: str) -> Object:  # noqa: A002 - Stripe's name
     """Update a customer."""
-    return _account().update_customer(id, _params(), time.sleep)
+    return _account().update_customer(id, _params(), _key())
 
 
 def get_customer(id: str) -> Object:  # noqa: A002 - Stripe's name
@@ -62,6 +61,10 @@ def check_basic(username: str, password: str) -> Object:
 def _account() -> Account:
     account: Account = current_app.extensions["account"]
     return account
+
+
+def _key() -> str:
+    return request.headers.get("Idempotency-Key", "")
 
 
 def _params() -> dict[str, str]:
