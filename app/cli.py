@@ -59,11 +59,17 @@ def main() -> None:
 
 @main.command()
 @click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where users and customers survive until the next time; otherwise nothing does.",
+)
 @_plainly
-def sandbox(port: int) -> None:
+def sandbox(port: int, keep: Path | None) -> None:
     """Everything on this machine, with a stand-in for Stripe and nothing to set up."""
     logs.configure("console")
-    with Sandbox(port) as running:
+    with Sandbox(port, keep) as running:
         running.run(ready=lambda: click.echo(running.introduction()))
 
 

@@ -38,24 +38,27 @@ JWT_LIFETIME = 12 * 3600
 
 
 class Sandbox:
-    """A context manager; everything it makes is gone when it ends.
+    """A context manager; everything it makes is gone when it ends, unless it shall be kept.
 
     Args:
         port: of the service; 0 takes a free one.
+        keep: the folder where users and the stand-in's customers survive until the next time.
 
     Raises:
         ConfigurationError: the port is taken.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, keep: Path | None = None) -> None:
         self._cleanup = contextlib.ExitStack()
-        folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory()))
+        folder = keep or Path(self._cleanup.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
         self._socket = self._cleanup.enter_context(_listen(port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._standin = self._cleanup.enter_context(StandIn())
+        state_file = folder.resolve() / "stand-in.json" if keep else None
+        self._standin = self._cleanup.enter_context(StandIn(state_file=state_file))
         self._settings = settings = dataclasses.replace(
             Settings.from_environ({**os.environ, "TRUSTED_PROXIES": ""}),
-            database_url=f"sqlite:///{folder}/sandbox.db",
+            database_url=f"sqlite:///{folder.resolve()}/sandbox.db",
             stripe_secret_key=SECRET_KEY,
             stripe_api_base=self._standin.url,
         )

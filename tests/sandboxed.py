@@ -41,14 +41,15 @@ class Printed:
 
 
 @contextlib.contextmanager
-def sandbox_of_its_own(folder: Path) -> Iterator[Printed]:
+def sandbox_of_its_own(folder: Path, *options: str) -> Iterator[Printed]:
     """Give a sandbox, started as the README says but for the port.
 
     Args:
         folder: where it is started.
+        options: further ones.
     """
     process = subprocess.Popen(
-        [COMMAND, "sandbox", "--port", "0"],
+        [COMMAND, "sandbox", "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -46,6 +46,15 @@ def test_printed_explorer_is_there(sandbox: Printed) -> None:
     assert answer.headers["content-type"].startswith("text/html")
 
 
+def test_what_shall_be_kept_survives(tmp_path: Path) -> None:
+    """The same user has the same customer the next time, and Stripe's stand-in knows it too."""
+    told = []
+    for _ in range(2):
+        with sandbox_of_its_own(tmp_path, "--keep", "kept") as printed:
+            told.append(json.loads(printed.curl().stdout)["customer_id"])
+    assert told[0] == told[1]
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ends_cleanly(how: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM end it with status 0, without a trace of an error, and leave nothing."""
