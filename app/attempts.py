@@ -164,19 +164,27 @@ class Attempts:
         )
 
     def look(self, user: User) -> Row[Any]:
-        """Tell a user's row as it is, and the refused cards lately; all NULL for a new user."""
+        """Tell a user's row as it is, and the refused cards lately; the row is NULL for a new user.
+
+        `refused_` counts them, `wait_` tells the seconds until the oldest leaves the window.
+        """
         one = select(literal(1).label("one")).subquery()
-        recent = _refused_lately(self._limits)
+        by_user = refusals.c.user_id == users.c.id
+        by_partner = refusals.c.partner_id == user.partner_id
+        count, oldest = func.count(), func.min(refusals.c.refused_at)
+
+        def lately(what: Any, whose: Any) -> Any:
+            query = _refused_lately(self._limits, what).where(whose)
+            return query.correlate(users).scalar_subquery()
+
+        window_left = self._limits.window - now()
         query = select(
             users,
             (users.c.lease_until > now()).label("is_leased"),
-            recent.where(refusals.c.user_id == users.c.id)
-            .correlate(users)
-            .scalar_subquery()
-            .label("refused_user"),
-            recent.where(refusals.c.partner_id == user.partner_id)
-            .scalar_subquery()
-            .label("refused_partner"),
+            lately(count, by_user).label("refused_user"),
+            lately(count, by_partner).label("refused_partner"),
+            (lately(oldest, by_user) + window_left).label("wait_user"),
+            (lately(oldest, by_partner) + window_left).label("wait_partner"),
         ).select_from(
             one.outerjoin(
                 users,
@@ -344,10 +352,10 @@ def _mine(attempt: Attempt) -> Update:
     )
 
 
-def _refused_lately(limits: Limits) -> Select[Any]:
-    """Count refused cards in the window; nobody gets far above the limits, so it stays cheap."""
+def _refused_lately(limits: Limits, what: Any) -> Select[Any]:
+    """Look at the refused cards in the window; nobody gets far above the limits: it stays cheap."""
     lately = refusals.c.refused_at > now() - limits.window
-    return select(func.count()).select_from(refusals).where(lately)
+    return select(what).select_from(refusals).where(lately)
 
 
 def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:
@@ -364,11 +372,14 @@ def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:
         "lease_holder": bindparam("p_attempt", type_=users.c.lease_holder.type),
         "lease_until": now() + bindparam("p_lease", type_=Float()),
     }
-    by_partner = _refused_lately(limits).where(
+    refused = _refused_lately(limits, func.count())
+    by_partner = refused.where(
         refusals.c.partner_id == bindparam("p_partner", type_=refusals.c.partner_id.type)
     )
     # By name: SQLAlchemy does not correlate subqueries of this clause, and would join all users.
-    by_user = _refused_lately(limits).where(refusals.c.user_id == literal_column("users.id"))
+    by_user = _refused_lately(limits, func.count()).where(
+        refusals.c.user_id == literal_column("users.id")
+    )
     row = select(
         bindparam("p_issuer", type_=users.c.issuer_id.type),
         bindparam("p_subject", type_=users.c.subject.type),

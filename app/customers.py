@@ -30,6 +30,7 @@ Why that keeps the rule:
 6. No transaction is open, and no connection to the database held, while Stripe is asked.
 """
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -185,11 +186,12 @@ class Customers:
         """Tell what a settled row says against trying: the same refusal, or too many of them."""
         if watched and row.refusal and row.refusal["attempt"] == watched:
             raise _refusal(row.refusal)
-        if (
-            row.refused_partner >= self._limits.per_partner
-            or (row.refused_user or 0) >= self._limits.per_user
+        for refused, limit, wait in (
+            (row.refused_partner, self._limits.per_partner, row.wait_partner),
+            (row.refused_user, self._limits.per_user, row.wait_user),
         ):
-            raise TooManyAttempts(retry_after=int(self._limits.window))
+            if refused >= limit:
+                raise TooManyAttempts(retry_after=math.ceil(wait))
 
     def complete(self, user_id: int, attempt_id: str, partner_id: int) -> str:
         """Finish what was left open, with no caller waiting.

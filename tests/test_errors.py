@@ -211,6 +211,31 @@ def test_too_many_refused_cards(settings: Settings, partner: Partner) -> None:
         assert caller.save("tok_visa", "user-2").status_code == 200
 
 
+def let_refusals_age(database: Database, seconds: float) -> None:
+    """Do what time would."""
+    with database.writing() as connection:
+        connection.execute(text(f"update refusals set refused_at = refused_at - {seconds}"))
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("limit", ["refusals_per_user", "refusals_per_partner"])
+def test_window_of_refused_cards_slides(
+    settings: Settings, partner: Partner, database: Database, limit: str
+) -> None:
+    """`Retry-After` tells when the oldest refused card is forgotten; then another try is taken."""
+    strict = dataclasses.replace(settings, **{limit: 2})
+    with Service(strict) as service, Caller(service.url, partner) as caller:
+        assert caller.save("tok_chargeDeclined").status_code == 402
+        let_refusals_age(database, 3000)
+        assert caller.save("tok_chargeDeclined").status_code == 402
+        wait = int(caller.save("tok_visa").headers["retry-after"])
+        assert 500 < wait <= 600
+        let_refusals_age(database, wait - 30)
+        assert_problem(caller.save("tok_visa"), 429, "too_many_attempts")
+        let_refusals_age(database, 30)
+        assert caller.save("tok_visa").status_code == 200
+
+
 @pytest.mark.both_databases
 def test_too_many_refused_cards_of_a_partner(settings: Settings, partner: Partner) -> None:
     """429 too_many_attempts for all users of a partner, new ones included."""
