@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import (
     Float,
     Row,
-    Select,
     Update,
     bindparam,
     func,
@@ -28,6 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.database import Database
 from app.errors import UsersApiError
 from app.identity import User
+from app.limits import Limits
 from app.seal import Seal, Unreadable
 from app.tables import issuers, now, refusals, users
 
@@ -90,15 +90,6 @@ class Attempt:
     age: float
     started_at: float
     sent_at: float
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many refused cards are borne, for each user and each partner, in a sliding window."""
-
-    per_user: int
-    per_partner: int
-    window: float
 
 
 def token_hash(token: str) -> bytes:
@@ -164,27 +155,16 @@ class Attempts:
         )
 
     def look(self, user: User) -> Row[Any]:
-        """Tell a user's row as it is, and the refused cards lately; the row is NULL for a new user.
-
-        `refused_` counts them, `wait_` tells the seconds until the oldest leaves the window.
-        """
+        """Tell a user's row as it is, NULL for a new user, and what `Limits.check` looks at."""
         one = select(literal(1).label("one")).subquery()
-        by_user = refusals.c.user_id == users.c.id
-        by_partner = refusals.c.partner_id == user.partner_id
-        count, oldest = func.count(), func.min(refusals.c.refused_at)
-
-        def lately(what: Any, whose: Any) -> Any:
-            query = _refused_lately(self._limits, what).where(whose)
-            return query.correlate(users).scalar_subquery()
-
-        window_left = self._limits.window - now()
         query = select(
             users,
             (users.c.lease_until > now()).label("is_leased"),
-            lately(count, by_user).label("refused_user"),
-            lately(count, by_partner).label("refused_partner"),
-            (lately(oldest, by_user) + window_left).label("wait_user"),
-            (lately(oldest, by_partner) + window_left).label("wait_partner"),
+            *self._limits.columns(
+                refusals.c.user_id == users.c.id,
+                refusals.c.partner_id == user.partner_id,
+                beside=users,
+            ),
         ).select_from(
             one.outerjoin(
                 users,
@@ -352,12 +332,6 @@ def _mine(attempt: Attempt) -> Update:
     )
 
 
-def _refused_lately(limits: Limits, what: Any) -> Select[Any]:
-    """Look at the refused cards in the window; nobody gets far above the limits: it stays cheap."""
-    lately = refusals.c.refused_at > now() - limits.window
-    return select(what).select_from(refusals).where(lately)
-
-
 def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:
     """One statement that makes or claims the row: two requests cannot both get it."""
     attempt = {
@@ -372,14 +346,11 @@ def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:
         "lease_holder": bindparam("p_attempt", type_=users.c.lease_holder.type),
         "lease_until": now() + bindparam("p_lease", type_=Float()),
     }
-    refused = _refused_lately(limits, func.count())
-    by_partner = refused.where(
+    by_partner = limits.refused(
         refusals.c.partner_id == bindparam("p_partner", type_=refusals.c.partner_id.type)
     )
     # By name: SQLAlchemy does not correlate subqueries of this clause, and would join all users.
-    by_user = _refused_lately(limits, func.count()).where(
-        refusals.c.user_id == literal_column("users.id")
-    )
+    by_user = limits.refused(refusals.c.user_id == literal_column("users.id"))
     row = select(
         bindparam("p_issuer", type_=users.c.issuer_id.type),
         bindparam("p_subject", type_=users.c.subject.type),

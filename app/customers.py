@@ -30,7 +30,6 @@ Why that keeps the rule:
 6. No transaction is open, and no connection to the database held, while Stripe is asked.
 """
 
-import math
 import random
 import time
 from dataclasses import dataclass
@@ -39,18 +38,18 @@ from typing import Any
 from sqlalchemy import Row
 
 from app import trace
-from app.attempts import Attempt, Attempts, LeaseLost, Limits, token_hash
+from app.attempts import Attempt, Attempts, LeaseLost, token_hash
 from app.errors import (
     CardRefused,
     Misconfigured,
     ParameterRefused,
     StripeUnavailable,
     TokenRefused,
-    TooManyAttempts,
     UpdateInProgress,
     UsersApiError,
 )
 from app.identity import User
+from app.limits import Limits
 from app.sharing import Shared
 from app.stripe_account import (
     CustomerGone,
@@ -186,12 +185,7 @@ class Customers:
         """Tell what a settled row says against trying: the same refusal, or too many of them."""
         if watched and row.refusal and row.refusal["attempt"] == watched:
             raise _refusal(row.refusal)
-        for refused, limit, wait in (
-            (row.refused_partner, self._limits.per_partner, row.wait_partner),
-            (row.refused_user, self._limits.per_user, row.wait_user),
-        ):
-            if refused >= limit:
-                raise TooManyAttempts(retry_after=math.ceil(wait))
+        self._limits.check(row)
 
     def complete(self, user_id: int, attempt_id: str, partner_id: int) -> str:
         """Finish what was left open, with no caller waiting.

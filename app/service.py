@@ -12,7 +12,7 @@ from connexion.middleware.routing import RoutingMiddleware
 from connexion.middleware.security import SecurityMiddleware
 from connexion.options import SwaggerUIOptions
 
-from app.attempts import Attempts, Limits
+from app.attempts import Attempts
 from app.bridge import build_now, replace_bridge
 from app.completer import Completer
 from app.config import Settings
@@ -23,6 +23,7 @@ from app.edge import Edge
 from app.errors import ConfigurationError, StorageUnavailable, UsersApiError
 from app.explorer import Prefilled, explorer
 from app.identity import Identity
+from app.limits import Limits
 from app.metrics import CONTENT_TYPE_LATEST, Metrics
 from app.problems import Answer, Problems
 from app.seal import Seal

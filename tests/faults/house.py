@@ -9,11 +9,12 @@ from faults.auditor import Acknowledged, Findings, audit
 from faults.double import Double
 from sqlalchemy import Connection, event, update
 
-from app.attempts import Attempts, Limits
+from app.attempts import Attempts
 from app.completer import Completer
 from app.customers import Customers, Patience
 from app.database import Database
 from app.identity import User
+from app.limits import Limits
 from app.metrics import Metrics
 from app.seal import Seal
 from app.stripe_account import StripeAccount
