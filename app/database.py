@@ -71,21 +71,30 @@ class Database:
             return str(connection.execute(select(installation.c.id)).scalar_one())
 
     def migrate(self) -> None:
-        """Bring the schema up to date.
+        """Bring the schema up to date; one that a later version has brought further stays so.
 
         Raises:
             StorageUnavailable: the database cannot be reached or refuses.
         """
+        if self.is_migrated():
+            return
         with self.writing() as connection:
             config = _alembic()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
     def is_migrated(self) -> bool:
-        """Tell whether the schema is the one that this version knows."""
+        """Tell whether the schema is as this version needs it, or as a later one does.
+
+        The database is migrated before the service is rolled out, so for a while the old version
+        runs on the new schema: migrations are written so that it can.
+        """
         with self.reading() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-        return current == ScriptDirectory.from_config(_alembic()).get_current_head()
+        scripts = ScriptDirectory.from_config(_alembic())
+        older = {script.revision for script in scripts.walk_revisions()}
+        older.discard(str(scripts.get_current_head()))
+        return current is not None and current not in older
 
     def close(self) -> None:
         """Close all connections."""

@@ -54,6 +54,23 @@ def test_error_tells_no_values(database: Database) -> None:
     assert "secret" not in str(told.value)
 
 
+@pytest.mark.both_databases
+def test_later_schema_is_served_and_left_as_it_is(database: Database) -> None:
+    """While a new version is rolled out, the old one serves from the new one's schema."""
+    with database.writing() as connection:
+        connection.execute(text("update alembic_version set version_num = 'later'"))
+    assert database.is_migrated()
+    database.migrate()
+    with database.reading() as connection:
+        assert connection.execute(text("select * from alembic_version")).scalar() == "later"
+
+
+def test_schema_that_is_missing_is_not_served(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/users.db")
+    assert not database.is_migrated()
+    database.close()
+
+
 def test_sqlite_is_durable(database: Database) -> None:
     """A commit is on the disk before it is told; deleted rows are overwritten."""
     with database.reading() as connection:
