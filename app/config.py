@@ -1,6 +1,7 @@
 """The service's configuration: environment variables, read and checked in one place."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -9,6 +10,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.errors import ConfigurationError
+
+# RFC 6454, section 6.2: nothing behind the port, and all in lower case.
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\sA-Z/?#@*]+")
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,10 @@ class Settings:
                 ipaddress.ip_network(address)
             except ValueError:
                 raise ConfigurationError("TRUSTED_PROXIES holds no address or network") from None
+        if not all(map(ORIGIN.fullmatch, self.cors_origins)):
+            raise ConfigurationError(
+                "CORS_ORIGINS holds no origin as browsers send it: https://app.example"
+            )
 
 
 class _Reader:

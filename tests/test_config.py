@@ -67,6 +67,10 @@ def test_values_are_read() -> None:
         ("LOG_FORMAT", "xml"),
         ("VALIDATE_RESPONSES", "perhaps"),
         ("TRUSTED_PROXIES", "everybody"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "app.example"),
+        ("CORS_ORIGINS", "https://App.example"),
+        ("CORS_ORIGINS", "https://app.example, https://other.example/"),
         ("REFUSALS_PER_USER", "none"),
     ],
 )
