@@ -67,7 +67,7 @@ class Connections:
             except BaseException:
                 sock.close()
                 raise
-        except (OSError, httptools.HttpParserError) as error:
+        except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise Silence(f"no answer: {type(error).__name__}") from error
         if answer.keep_alive and len(self._idle) < (self._idle.maxlen or 0):
             self._idle.append((sock, time.monotonic()))

@@ -214,6 +214,14 @@ def test_answer_without_a_length_ends_with_its_connection(kept: Connections, ser
     assert not kept._idle
 
 
+def test_another_protocol_is_no_answer(kept: Connections, serve: Serve) -> None:
+    """Nobody asked for one; who knows what it did with the request."""
+    answer = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    server = serve(lambda sock: sock.sendall(answer))
+    with kept.within(DEADLINE), pytest.raises(Silence):
+        kept.request("POST", server.url, {})
+
+
 def test_chunked_answer_comes_whole(kept: Connections, serve: Serve) -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
     server = serve(saying(*[answer[i : i + 1] for i in range(len(answer))]))
