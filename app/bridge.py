@@ -12,15 +12,28 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import flask
 from a2wsgi.wsgi import build_environ
 from connexion import FlaskApp
 from connexion.apps.flask import FlaskOperation
 from connexion.decorators import FlaskDecorator
 from connexion.exceptions import InvalidSpecification, ResolverError
 from connexion.frameworks.flask import Flask as FlaskFramework
+from connexion.middleware.abstract import ROUTING_CONTEXT
+from connexion.middleware.routing import RoutingMiddleware
 from starlette.types import Message, Receive, Scope, Send
 
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, NotFound
+
+
+class ExactRouting(RoutingMiddleware):  # type: ignore[misc]  # Connexion has no types
+    """Connexion's routing without its redirects, which repeat the query and any `Host`."""
+
+    def add_api(self, *args: Any, **options: Any) -> None:
+        """Add the operations of a document."""
+        super().add_api(*args, **options)
+        for router in (self.router, *(mount.app for mount in self.router.routes)):
+            router.redirect_slashes = False
 
 
 class OneHop:
@@ -66,7 +79,9 @@ class OneHop:
 
 
 def replace_bridge(app: FlaskApp, threads: int) -> OneHop:
-    """Put our bridge in the place of Connexion's."""
+    """Put our bridge in the place of Connexion's; before any path is added."""
+    # A path with two slashes would pass by Connexion, and so by all checks, and yet be found here.
+    app.app.url_map.merge_slashes = False
     bridge = OneHop(app.app.wsgi_app, threads)
     app._middleware_app.asgi_app = bridge
     return bridge
@@ -95,6 +110,10 @@ def _built_once(operation: FlaskOperation) -> Any:
     function = decorator.decorate(operation._fn)
 
     def view(**_path: Any) -> Any:
+        # Whatever reaches Flask in another way than by Connexion's routing was not checked.
+        scope = flask.request.environ["asgi.scope"]
+        if not scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id"):
+            raise NotFound
         request = FlaskFramework.get_request(uri_parser=decorator.uri_parser)
         return function(request)
 

@@ -8,12 +8,11 @@ from anyio import to_thread
 from connexion import FlaskApp
 from connexion.middleware.context import ContextMiddleware
 from connexion.middleware.lifespan import LifespanMiddleware
-from connexion.middleware.routing import RoutingMiddleware
 from connexion.middleware.security import SecurityMiddleware
 from connexion.options import SwaggerUIOptions
 
 from app.attempts import Attempts
-from app.bridge import build_now, replace_bridge
+from app.bridge import ExactRouting, build_now, replace_bridge
 from app.completer import Completer
 from app.config import Settings
 from app.contract import Contract, Handlers
@@ -32,7 +31,7 @@ from app.validation import AnswerValidation, RequestValidation
 
 # No handling of errors here, as it would be a second place, and no explorer: ours is newer.
 MIDDLEWARES = [
-    RoutingMiddleware,
+    ExactRouting,
     SecurityMiddleware,
     RequestValidation,
     AnswerValidation,
@@ -84,10 +83,10 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         validate_responses=settings.validate_responses,
         swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),
     )
+    bridge = replace_bridge(app, settings.max_in_flight)
     app.add_api(contract.document, resolver=Handlers("app.handlers"))
     app.app.extensions["customers"] = customers
     app.app.register_blueprint(explorer(contract, prefilled))
-    bridge = replace_bridge(app, settings.max_in_flight)
     build_now(app)
     problems = Problems(contract)
 
