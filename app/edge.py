@@ -18,11 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import trace
 from app.config import Settings
 from app.errors import (
+    InvalidRequest,
+    MethodNotAllowed,
     Overloaded,
     PayloadTooLarge,
     RequestTimeout,
     UnsupportedMediaType,
 )
+from app.logs import SECRETS
 from app.metrics import Metrics
 from app.problems import Answer, Problems
 
@@ -31,6 +34,9 @@ log = structlog.get_logger()
 MOST_BYTES = 16 * 1024
 # How long a caller may take to send its body, in seconds.
 BODY_SECONDS = 10.0
+MOST_FIELDS = 100
+# Of two of these, the next program on the way may believe the other (RFC 9112, section 11.2).
+SINGLE_FIELDS = (b"host", b"authorization", b"content-type", b"transfer-encoding")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -39,6 +45,18 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
+# What pages of named origins may send, and read of an answer (https://fetch.spec.whatwg.org/).
+PREFLIGHT = Answer(
+    200,
+    "",
+    {
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-Id",
+        "Access-Control-Max-Age": "600",
+    },
+    b"",
+)
+EXPOSED = "Retry-After, WWW-Authenticate, X-Request-Id"
 
 Probe = Callable[[], Awaitable[Answer]]
 
@@ -82,8 +100,13 @@ class Edge:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         try:
+            _check_head(scope, headers)
             if probe := self._probes.get(scope["path"]):
+                _check_is_asked(scope["method"])
                 await exchange.answer(await probe())
+                return
+            if exchange.origin and scope["method"] == "OPTIONS":
+                await exchange.answer(PREFLIGHT)
                 return
             await self._admit(scope, receive, exchange, headers)
         except Exception as error:
@@ -106,17 +129,25 @@ class Edge:
     async def _admit(
         self, scope: Scope, receive: Receive, exchange: "_Exchange", headers: Headers
     ) -> None:
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
+        # Those who send or read slowly keep nobody else out.
+        body = await _body(scope, receive, headers)
         if self._in_flight >= self._settings.max_in_flight:
             raise Overloaded
         self._in_flight += 1
         self._metrics.in_flight.set(self._in_flight)
         try:
             self._behind_proxy(scope, headers)
-            body = await _body(scope, receive, headers)
-            await self._app(scope, _once(body, receive), exchange.send)
+            await self._app(scope, _once(body, receive), keep)
         finally:
             self._in_flight -= 1
             self._metrics.in_flight.set(self._in_flight)
+        for message in answer:
+            await exchange.send(message)
 
     def _behind_proxy(self, scope: Scope, headers: Headers) -> None:
         """Believe a trusted proxy of the host and scheme that the caller used."""
@@ -137,16 +168,16 @@ class _Exchange:
     def __init__(self, send: Send, headers: Headers, cors_origins: tuple[str, ...]) -> None:
         self._send = send
         given = headers.get("x-request-id", "")
-        self.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        is_id = REQUEST_ID.fullmatch(given) and not SECRETS.search(given)
+        self.request_id = given if is_id else uuid.uuid4().hex
         origin = headers.get("origin")
-        self._origin = origin if origin in cors_origins else None
+        self.origin = origin if origin in cors_origins else None
+        self._has_origins = bool(cors_origins)
         self.status = 0
         self.code = ""
 
     async def answer(self, answer: Answer) -> None:
-        """Send a whole answer, unless another has begun."""
-        if self.status:
-            return
+        """Send a whole answer."""
         self.code = answer.code
         headers = {**answer.headers, "Content-Length": str(len(answer.body))}
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -163,13 +194,47 @@ class _Exchange:
                 headers[name] = value
             headers.setdefault("Content-Security-Policy", NOTHING_RUNS)
             headers.setdefault("Cache-Control", "no-store")
-            if self._origin:
-                headers["Access-Control-Allow-Origin"] = self._origin
+            if self.origin:
+                headers["Access-Control-Allow-Origin"] = self.origin
+                headers["Access-Control-Expose-Headers"] = EXPOSED
+            if self._has_origins:
                 headers.add_vary_header("Origin")
             if self.status in (408, 413):
                 headers["Connection"] = "close"
             message["headers"] = headers.raw
         await self._send(message)
+
+
+def _check_head(scope: Scope, headers: Headers) -> None:
+    """Refuse a head that is none, or that others may read in another way.
+
+    Raises:
+        InvalidRequest: it is, or the server has found that it is no HTTP.
+        UnsupportedMediaType: bytes where HTTP has only letters, or a coding of the body.
+    """
+    _heed_server(scope)
+    names = [name for name, _ in scope["headers"]]
+    if len(names) > MOST_FIELDS:
+        raise InvalidRequest(f"The request has more than {MOST_FIELDS} header fields.")
+    for name in SINGLE_FIELDS:
+        if names.count(name) > 1:
+            raise InvalidRequest(f"The header `{name.decode().title()}` is given more than once.")
+    if b"host" not in names and scope["http_version"] == "1.1":
+        raise InvalidRequest("The header `Host` is missing.")
+    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        raise InvalidRequest("The header `Transfer-Encoding` is another than `chunked`.")
+    if b"content-encoding" in names or not headers.get("content-type", "").isascii():
+        raise UnsupportedMediaType
+
+
+def _check_is_asked(method: str) -> None:
+    if method not in ("GET", "HEAD"):
+        raise MethodNotAllowed("GET, HEAD")
+
+
+def _heed_server(scope: Scope) -> None:
+    if "refused" in scope:
+        raise InvalidRequest(scope["refused"])
 
 
 async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
@@ -178,10 +243,8 @@ async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
     Raises:
         PayloadTooLarge: it is longer than any that the contract allows, or says that it is.
         RequestTimeout: it does not arrive.
-        UnsupportedMediaType: bytes where HTTP has only letters.
+        InvalidRequest: what arrives is no HTTP.
     """
-    if not headers.get("content-type", "").isascii():
-        raise UnsupportedMediaType
     length = headers.get("content-length", "0")
     if len(length) > 10 or int(length) > MOST_BYTES:
         raise PayloadTooLarge
@@ -191,6 +254,7 @@ async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
             more = True
             while more:
                 message = await receive()
+                _heed_server(scope)
                 if message["type"] == "http.disconnect":
                     raise RequestTimeout
                 body += message.get("body", b"")

@@ -43,7 +43,7 @@ RequestValidator: Any = extend(  # type: ignore[no-untyped-call]
 )
 
 # The only charset that JSON has (RFC 8259, section 8.1); some say so.
-UTF_8 = re.compile(r"\s*(charset\s*=\s*\"?utf-?8\"?)?\s*")
+UTF_8 = re.compile(r"(charset\s*=\s*\"?utf-?8\"?)?")
 # What a caller did wrong, by the keyword of the schema; never with what it sent.
 TOLD = {
     "type": "has the wrong type",
@@ -111,7 +111,7 @@ class RequestCheck:
                 raise InvalidRequest("The request has no body.")
             return
         media_type, _, parameters = content_type.lower().partition(";")
-        if media_type.strip() not in self._media_types or not UTF_8.fullmatch(parameters):
+        if media_type.strip() not in self._media_types or not UTF_8.fullmatch(parameters.strip()):
             raise UnsupportedMediaType
         value = _read(body)
         if not self._validator.is_valid(value):

@@ -30,6 +30,42 @@ def test_pages_of_named_origins_may_call(settings: Settings, partner: Partner) -
         assert "access-control-allow-origin" not in other.headers
 
 
+def test_preflight_of_named_origins(settings: Settings, partner: Partner) -> None:
+    """Browsers ask before they send credentials or JSON; to others it is a method like any."""
+    settings = dataclasses.replace(settings, cors_origins=(ORIGIN,))
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    with Service(settings) as service, Caller(service.url, partner) as caller:
+        answer = caller.http.options(PATH, headers={"Origin": ORIGIN, **asked})
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert "POST" in answer.headers["access-control-allow-methods"]
+        allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+        assert {"authorization", "content-type"} <= set(allowed)
+        assert "access-control-allow-credentials" not in answer.headers
+        told = caller.post(
+            {"coord_targeted_token": "tok_visa"},
+            headers={"Origin": ORIGIN, "X-Request-Id": "from-a-page"},
+        )
+        assert told.status_code == 200
+        assert "X-Request-Id" in told.headers["access-control-expose-headers"]
+        for origin in ("https://evil.example", ORIGIN + ".evil.example", "null", "*"):
+            answer = caller.http.options(PATH, headers={"Origin": origin, **asked})
+            assert answer.status_code == 405
+            assert not [name for name in answer.headers if name.startswith("access-control")]
+            assert answer.headers["vary"] == "Origin"
+
+
+def test_no_preflight_where_no_origin_is_named(caller: Caller) -> None:
+    """The API is for servers and apps, unless the operator says otherwise."""
+    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    answer = caller.http.options(PATH, headers=asked)
+    assert answer.status_code == 405
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
 def edge(app: Any) -> Edge:
     """Put the edge before any application."""
     contract = Contract.shipped("swagger.yaml")
@@ -47,20 +83,27 @@ def call(app: Any, *messages: dict[str, Any]) -> list[dict[str, Any]]:
     async def send(message: Any) -> None:
         told.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"host", b"x")],
+    }
     asyncio.run(edge(app)(scope, receive, send))  # type: ignore[arg-type]
     return told
 
 
-def test_failure_in_mid_answer_adds_no_second_one() -> None:
-    """The head has gone out: what follows would be taken for the body."""
+def test_failure_in_mid_answer_is_told_as_one() -> None:
+    """Nothing of an answer goes out before all of it is there."""
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise ValueError
 
     told = call(app, {"type": "http.request", "body": b""})
-    assert [message["type"] for message in told] == ["http.response.start"]
+    assert [message.get("status") for message in told] == [500, None]
 
 
 def test_application_hears_that_the_caller_has_gone() -> None:

@@ -1,14 +1,20 @@
-"""The head of a request has bounds of size and time, over a real socket."""
+"""What a caller sends and reads has bounds of size and time, over a real socket."""
 
 import contextlib
+import dataclasses
+import re
 import socket
+import threading
 import time
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
-from serving import PATH, Service
+from serving import PATH, Caller, Partner, Service
 
 from app import server
+from app.config import Settings
+from app.standin.server import StandIn
 
 
 def connect(service: Service) -> socket.socket:
@@ -65,3 +71,103 @@ def test_head_without_end_is_cut_off(service: Service) -> None:
                 sock.sendall(b"X-More: " + b"y" * 8_000 + b"\r\n")
                 sent += 8_000
         assert sent < 2**24
+
+
+def test_head_that_begins_behind_a_slow_request_does_not_end_it(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, partner: Partner
+) -> None:
+    """The request is answered first; whoever goes on so slowly is cut off then."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
+    request = (
+        f"POST {PATH}?access_key={partner.access_key} HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {partner.jwt()}\r\nContent-Type: application/json\r\n"
+        'Content-Length: 36\r\n\r\n{"coord_targeted_token": "tok_visa"}'
+    )
+    with (
+        StandIn(delay=0.5) as slow,
+        Service(dataclasses.replace(settings, stripe_api_base=slow.url)) as service,
+        connect(service) as sock,
+    ):
+        sock.sendall(request.encode())
+        until = time.monotonic() + 10
+        while "coord_users_in_flight 1.0" not in httpx.get(f"{service.url}/metrics").text:
+            assert time.monotonic() < until
+        sock.sendall(b"GET /healthz HT")
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_those_who_send_slowly_keep_nobody_out(settings: Settings, partner: Partner) -> None:
+    """They wait for themselves, and not in the place of those who have sent all."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode()
+    with (
+        Service(dataclasses.replace(settings, max_in_flight=1)) as service,
+        Caller(service.url, partner) as caller,
+        contextlib.ExitStack() as slow,
+    ):
+        for _ in range(3):
+            slow.enter_context(connect(service)).sendall(head)
+        assert caller.save("tok_visa").status_code == 200
+
+
+@pytest.fixture
+def bundle(service: Service) -> bytes:
+    """Ask for the largest answer that there is, and go on with the same connection."""
+    page = httpx.get(f"{service.url}/v1/users/ui/").text
+    path = re.search(r'src="([^"]*bundle\.js)"', page)
+    assert path is not None
+    return f"GET {path[1]} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody read slowly."""
+    monkeypatch.setattr(server, "READ_SECONDS", 0.5)
+
+
+@pytest.mark.parametrize("last", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
+def test_who_does_not_read_its_answers_is_cut_off(
+    soon: None, service: Service, bundle: bytes, last: bytes
+) -> None:
+    """What it asked for is not kept for it; nor is a place, meanwhile."""
+    with connect(service) as sock:
+        sock.sendall(bundle * 16 + last)
+        figures = "coord_users_in_flight 1.0"
+        until = time.monotonic() + 10
+        while "coord_users_in_flight 0.0" not in figures:
+            assert time.monotonic() < until
+            figures = httpx.get(f"{service.url}/metrics").text
+        threading.Event().wait(1.5)
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while piece := sock.recv(2**20):
+                received += len(piece)
+    one = len(httpx.get(f"{service.url}{bundle.split()[1].decode()}").content)
+    assert received < 16 * one
+
+
+def test_who_reads_slowly_and_goes_on_is_served(service: Service, bundle: bytes) -> None:
+    """A bad connection is no attack."""
+    whole = 0
+    with connect(service) as sock:
+        sock.sendall(bundle * 8 + bundle.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        while piece := sock.recv(2**18):
+            whole += len(piece)
+            threading.Event().wait(0.01)
+    one = len(httpx.get(f"{service.url}{bundle.split()[1].decode()}").content)
+    assert whole > 9 * one
+
+
+def test_who_goes_on_sending_after_the_answer_is_cut_off(soon: None, service: Service) -> None:
+    """It has had the time to read why."""
+    with connect(service) as sock:
+        sock.sendall(b"\0\r\n\r\n")
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < 5:
+                sock.sendall(b"x")
+                threading.Event().wait(0.02)
+        assert time.monotonic() - began < 3
