@@ -10,6 +10,7 @@ from faults.double import Double
 from faults.house import House
 from faults.pgproxy import PgProxy
 from faults.storage import PostgreSql
+from faults.world import World
 
 from app.database import Database
 
@@ -93,3 +94,19 @@ def open_house(url: str, double: Double) -> Iterator[Callable[..., House]]:
 def house(open_house: Callable[..., House]) -> House:
     """Give one."""
     return open_house()
+
+
+@pytest.fixture
+def world(url: str, double: Double, tmp_path: Path) -> Iterator[World]:
+    """Give what real processes share, on each database."""
+    made = World(url, double, tmp_path)
+    yield made
+    made.database.close()
+
+
+@pytest.fixture
+def on_postgresql(postgresql_url: str, double: Double, tmp_path: Path) -> Iterator[World]:
+    """Give the same where there are many machines."""
+    made = World(postgresql_url, double, tmp_path)
+    yield made
+    made.database.close()

@@ -1,0 +1,88 @@
+"""Server processes that can be had, and killed, by the hundred."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from faults.world import DEADLINE, program
+
+from app.config import Settings
+
+
+class Litter:
+    """One server after the other, at one address.
+
+    Args:
+        settings: what its environment says.
+        log: takes the stderr of the server that lives.
+
+    Attributes:
+        url: of the server that lives, if any.
+    """
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = int(free.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._log = log
+        self._child = 0
+        self._nursery = subprocess.Popen(
+            program("nursery.py"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={
+                "PATH": os.environ["PATH"],
+                "DATABASE_URL": settings.database_url,
+                "STRIPE_SECRET_KEY": settings.stripe_secret_key,
+                "STRIPE_API_BASE": settings.stripe_api_base,
+                "STRIPE_TIMEOUT": f"{settings.stripe_timeout:g}",
+                "REQUEST_TIMEOUT": f"{settings.request_timeout:g}",
+            },
+        )
+
+    def start(self) -> None:
+        """Let a server live, and wait until it is ready."""
+        assert self._nursery.stdin
+        print(
+            json.dumps({"port": self._port, "log": str(self._log)}),
+            file=self._nursery.stdin,
+            flush=True,
+        )
+        self._child = int(self._line())
+        until = time.monotonic() + DEADLINE
+        while not self._is_ready():
+            assert time.monotonic() < until, self._log.read_text()
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """End the server with no time for a last word."""
+        os.kill(self._child, signal.SIGKILL)
+        assert self._line() == "-9", self._log.read_text()
+
+    def stop(self) -> None:
+        """End the server as a deployment does, and the nursery."""
+        os.kill(self._child, signal.SIGTERM)
+        assert self._line() == "0", self._log.read_text()
+        assert self._nursery.stdin
+        self._nursery.stdin.close()
+        assert self._nursery.wait(DEADLINE) == 0
+        assert self._nursery.stdout
+        self._nursery.stdout.close()
+
+    def _line(self) -> str:
+        assert self._nursery.stdout
+        return self._nursery.stdout.readline().strip()
+
+    def _is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE)
+        with contextlib.closing(connection), contextlib.suppress(OSError):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        return False

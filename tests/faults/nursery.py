@@ -1,0 +1,22 @@
+"""`coord-users serve`, forked from a process that has imported all: it is up in a moment.
+
+Reads a line of JSON from stdin for each server that shall live, `{"port": ..., "log": ...}`, and
+writes its process id; then waits for its end and writes the status, 0 or minus the signal.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from app.cli import main
+
+for line in sys.stdin:
+    wanted = json.loads(line)
+    child = os.fork()
+    if not child:
+        with Path(wanted["log"]).open("wb") as log:
+            os.dup2(log.fileno(), 2)
+        main(["serve", "--port", str(wanted["port"])])
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

@@ -1,0 +1,66 @@
+"""Measures how long a service takes to answer `GET /healthz`, in a process of its own.
+
+Arguments: the URL, and the service's process id. Asks every 20 ms until stdin ends, then writes
+one object of JSON: how often it asked, and in seconds the longest time and the longest that was
+the service's own.
+
+On a busy machine a process that could run has to wait for a core. That is no time of the service's,
+and Linux tells it for each thread (https://docs.kernel.org/scheduler/sched-stats.html): what the
+probe and the service's threads waited is taken off. Waiting for a lock, for Python's or for the
+event loop is not among it, and counts.
+"""
+
+import gc
+import json
+import os
+import select
+import socket
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+PAUSE = 0.02
+
+
+def held_up(pid: int) -> float:
+    """Tell how long the threads of a process have waited for a core, in seconds."""
+    waited = 0
+    for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        try:
+            waited += int(task.read_text().split()[1])
+        except OSError:
+            continue  # a thread that has just ended
+    return waited / 1e9
+
+
+def ask(sock: socket.socket) -> None:
+    """Ask once, on a connection that is kept."""
+    sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: probe\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"alive"):
+        piece = sock.recv(4096)
+        if not piece:
+            raise ConnectionError
+        answer += piece
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        raise ValueError(answer)
+
+
+def main(url: str, pid: int) -> None:
+    address = urlsplit(url)
+    gc.disable()
+    number, worst, worst_own = 0, 0.0, 0.0
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), 60) as sock:
+        ask(sock)
+        while not select.select([sys.stdin], [], [], PAUSE)[0]:
+            before = held_up(pid) + held_up(os.getpid())
+            began = time.perf_counter()
+            ask(sock)
+            took = time.perf_counter() - began
+            own = took - (held_up(pid) + held_up(os.getpid()) - before)
+            number, worst, worst_own = number + 1, max(worst, took), max(worst_own, own)
+    print(json.dumps({"number": number, "worst": worst, "worst_own": worst_own}))
+
+
+main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,121 @@
+"""`kill -9`, of real processes: at each named point of the rule, and at random moments."""
+
+import contextlib
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from faults.caller import Lost
+from faults.litter import Litter
+from faults.world import Load, World, program
+from server_process import ServerProcess, serving
+
+POINTS = ["begin.before", "begin.after", "call.at", "call.after", "accept.before", "accept.after"]
+# How many servers live at a time, how many clients call them, and how many kills there are.
+SERVERS, CLIENTS, KILLS = 3, 16, 100
+# How long a server lives at most, in seconds.
+LIFE = 0.6
+# What share of that is left to a request which comes just before the kill.
+HASTE = 0.1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", [*POINTS, "executed"])
+@pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
+def test_kill_at_each_point(world: World, point: str, has_customer: bool) -> None:
+    """After a restart all settles with no operator, and the client's retry converges."""
+    token, old = world.double.account.token(), world.double.account.token()
+    doom = {"DOOM": point, "DOOM_SKIP": str(int(has_customer))}
+    server = ServerProcess(world.settings, world.log(), program=program("doomed.py"), **doom)
+    server.wait_until_ready()
+    before = world.save(server.url, old, "user-1").customer_id if has_customer else None
+    if point == "executed":
+        world.double.on_executed = lambda _call: server.process.kill()
+    with pytest.raises(Lost):
+        world.save(server.url, token, "user-1")
+    assert server.process.wait(10) == -9
+    world.double.on_executed = None
+    world.acknowledged.clear()
+    with serving(world.settings, world.log()) as successor:
+        world.settle()
+        found = world.audit()
+        assert found.duplicates == found.orphans == found.dangling == [], found
+        assert world.save(successor.url, token, "user-1").customer_id in (
+            {before} if before else {one.id for one in world.double.account.live()}
+        )
+    assert world.audit().is_clean, world.audit()
+    assert len(world.double.account.live()) == 1
+
+
+@pytest.fixture
+def litters(world: World) -> Iterator[list[Litter]]:
+    """Give nurseries that are warm."""
+    made = [Litter(world.settings, world.log()) for _ in range(SERVERS)]
+    yield made
+    for litter in made:
+        litter.stop()
+
+
+@pytest.mark.long
+def test_kills_at_random_moments_under_load(
+    world: World, litters: list[Litter], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever retries converges; what those who do not retry left behind settles by itself.
+
+    SEED repeats the moments and the choices of a run, as far as threads and processes allow.
+    """
+    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(2**32)))
+    with capsys.disabled():
+        print(f"\nSEED={seed}")
+    chance = random.Random(seed)
+    moments = [[chance.uniform(0.0, LIFE) for _ in range(KILLS)] for _ in litters]
+    world.double.processing = 0.02
+    alive: set[str] = set()
+    load = Load(world, lambda: sorted(alive), random.Random(chance.random()))
+    left = iter(range(KILLS))
+    ghosts: list[Future[None]] = []
+    kills = Counter[str]()
+
+    def ghost(url: str, subject: str) -> None:
+        """Ask once, just before the kill, and never again."""
+        with contextlib.suppress(Lost):
+            world.save(url, world.double.account.token(), subject)
+
+    def killer(litter: Litter, moments: list[float]) -> None:
+        for number in left:
+            litter.start()
+            alive.add(litter.url)
+            time.sleep(moments[number])
+            ghosts.append(threads.submit(ghost, litter.url, f"ghost-{number}"))
+            time.sleep(moments[number] * HASTE)
+            litter.kill()
+            alive.discard(litter.url)
+            kills[litter.url] += 1
+        litter.start()
+        alive.add(litter.url)
+
+    with ThreadPoolExecutor(CLIENTS + 2 * SERVERS) as threads:
+        clients = [threads.submit(load.client, f"user-{number}") for number in range(CLIENTS)]
+        killers = [threads.submit(killer, *one) for one in zip(litters, moments, strict=True)]
+        try:
+            for each in killers:
+                each.result()
+        finally:
+            load.over.set()
+        for each in (*clients, *ghosts):
+            each.result()
+    left_open = len(world.audit().open)
+    seconds = world.settle()
+    found = world.audit()
+    with capsys.disabled():
+        print(f"{kills.total()} kills, {dict(load.counts)}")
+        print(f"{left_open} of {len(ghosts)} left open, settled in {seconds:.1f} s")
+        print(f"found {found.counts}")
+    assert found.is_clean, found
+    assert kills.total() == KILLS
+    # Else the kills met nobody at work, and show nothing.
+    assert load.counts["lost"] > KILLS

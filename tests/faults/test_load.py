@@ -1,0 +1,117 @@
+"""Many at once, in real processes; ended, and their database restarted, in mid-load."""
+
+import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from faults.auditor import Acknowledged
+from faults.caller import Answer, Lost
+from faults.storage import PostgreSql
+from faults.world import DEADLINE, Load, World
+from server_process import serving
+
+
+def at_once(world: World, urls: list[str], wanted: list[tuple[str, str]]) -> list[Answer]:
+    """Send all at the same time, in turn to each server.
+
+    Args:
+        world: knows the callers.
+        urls: of the servers.
+        wanted: subjects and tokens.
+    """
+
+    async def all_of_them() -> list[Answer]:
+        return await asyncio.gather(
+            *[
+                world.callers.save_soon(urls[number % len(urls)], token, subject)
+                for number, (subject, token) in enumerate(wanted)
+            ]
+        )
+
+    return asyncio.run(all_of_them())
+
+
+def test_many_identical_requests_at_two_servers(on_postgresql: World) -> None:
+    """100 users, 20 times each: 100 customers, and each user's answers are the same."""
+    world = on_postgresql
+    users = {f"user-{number}": world.double.account.token() for number in range(100)}
+    wanted = [(subject, token) for subject, token in users.items() for _ in range(20)]
+    with serving(world.settings, world.log()) as one, serving(world.settings, world.log()) as two:
+        answers = at_once(world, [one.url, two.url], wanted)
+    told: dict[str, set[str]] = {subject: set() for subject in users}
+    for (subject, token), answer in zip(wanted, answers, strict=True):
+        assert answer.status == 200, answer.code
+        told[subject].add(answer.customer_id)
+        world.acknowledged[subject] = Acknowledged(token, answer.customer_id)
+    assert all(len(ids) == 1 for ids in told.values())
+    assert len(world.double.account.live()) == 100
+    assert len(world.double.calls) == 100
+    assert world.audit().is_clean, world.audit()
+
+
+def test_many_cards_of_one_user_at_two_servers(on_postgresql: World) -> None:
+    """50 cards at once: one customer, whose default is the card that was acknowledged last."""
+    world = on_postgresql
+    wanted = [("user-1", world.double.account.token()) for _ in range(50)]
+    with serving(world.settings, world.log()) as one, serving(world.settings, world.log()) as two:
+        answers = at_once(world, [one.url, two.url], wanted)
+    statuses = Counter(answer.status for answer in answers)
+    assert set(statuses) <= {200, 409}
+    assert statuses[200] >= 10
+    assert len({answer.customer_id for answer in answers if answer.status == 200}) == 1
+    # Updates follow one another, so the last that Stripe did is the last that was acknowledged.
+    acknowledged = {
+        token for (_, token), answer in zip(wanted, answers, strict=True) if answer.status == 200
+    }
+    done = [entry.token for entry in world.double.account.ledger if entry.status == 200]
+    assert set(done) == acknowledged
+    assert [one.token for one in world.double.account.live()] == done[-1:]
+    assert world.audit().is_clean, world.audit()
+
+
+def test_postgresql_restarts_in_mid_load(on_postgresql: World, postgres: PostgreSql) -> None:
+    """503 while it is away; whoever retries converges."""
+    world = on_postgresql
+    with serving(world.settings, world.log()) as server, ThreadPoolExecutor(8) as threads:
+        load = Load(world, lambda: [server.url])
+        clients = [threads.submit(load.client, f"user-{number}") for number in range(8)]
+        try:
+            load.wait_for(50)
+            postgres.restart()
+            load.wait_for(50)
+        finally:
+            load.over.set()
+        for each in clients:
+            each.result(DEADLINE)
+        world.settle()
+    assert set(load.counts) <= {"200", "503", "409", "cards"}
+    assert world.audit().is_clean, world.audit()
+
+
+def test_sigterm_in_mid_load(world: World) -> None:
+    """What was accepted is finished and answered; then the process ends."""
+    world.double.processing = 0.3
+    answers: list[int] = []
+    refused = 0
+
+    def call(number: int) -> None:
+        nonlocal refused
+        try:
+            token = world.double.account.token()
+            answers.append(world.save(server.url, token, f"user-{number}").status)
+        except Lost:
+            refused += 1
+
+    with serving(world.settings, world.log()) as server, ThreadPoolExecutor(30) as threads:
+        pending = [threads.submit(call, number) for number in range(200)]
+        for first in pending[:30]:
+            first.result(DEADLINE)
+        server.process.terminate()
+        for each in pending:
+            each.result(DEADLINE)
+        assert server.process.wait(30) == 0
+    assert set(answers) == {200}
+    assert refused
+    assert len(answers) + refused == 200
+    assert len(world.double.account.live()) == len(answers)
+    assert world.audit().is_clean, world.audit()
