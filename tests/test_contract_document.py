@@ -197,6 +197,17 @@ def test_example_of_success(contract: Any, responses: Any) -> None:
     assert _faults(contract, told["schema"], {"coord_targeted_token": "tok_visa"}) != []
 
 
+def test_customer_of_success(contract: Any, responses: Any) -> None:
+    """Generated clients take what a 200 says of `customer_id` alone, so it says all of it."""
+    model = contract["definitions"]["StripeInfo"]["properties"]["customer_id"]
+    [_, more] = responses["200"]["schema"]["allOf"]
+    told = more["properties"]["customer_id"]
+    assert {name: told[name] for name in ("type", "pattern")} == {
+        name: model[name] for name in ("type", "pattern")
+    }
+    assert model["description"].startswith(told["description"].removesuffix("."))
+
+
 def test_example_of_a_request(contract: Any, operation: Any) -> None:
     """What Swagger UI makes of the model, without what is read-only, is a valid body."""
     body = operation["parameters"][1]

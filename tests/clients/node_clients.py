@@ -1,0 +1,87 @@
+"""Clients in JavaScript and TypeScript: swagger-client, and one that OpenAPI Generator writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from clients.calls import Call, Outcome
+from clients.generator import generate
+
+HERE = Path(__file__).parent
+# To fetch packages, and to compile on a busy machine, in seconds.
+DEADLINE = 300.0
+
+
+class Node:
+    """Runs a program of ours that uses a client, and reads the outcome that it prints."""
+
+    kinds: dict[int, str]
+
+    def __init__(self, document: str, program: Path) -> None:
+        self._document = document
+        self._program = program
+
+    def save(self, call: Call) -> Outcome:
+        """Call the operation in a process of its own."""
+        said = run("node", str(self._program), self._document, *call)
+        return Outcome(**json.loads(said))
+
+
+class SwaggerClient(Node):
+    """The library inside Swagger UI; its errors bear the answer."""
+
+    kinds = dict.fromkeys((401, 402, 403, 422), "Error") | {200: "Object"}
+
+    def __init__(self, document: str, _folder: Path) -> None:
+        install()
+        super().__init__(document, HERE / "node" / "swagger_client.mjs")
+
+
+class GeneratedTypeScript(Node):
+    """Written by OpenAPI Generator's generator `typescript-fetch`, compiled strictly."""
+
+    kinds = dict.fromkeys((401, 402, 403, 422), "ResponseError with Problem") | {
+        200: "SavedStripeInfo"
+    }
+
+    def __init__(self, document: str, folder: Path) -> None:
+        install()
+        generate("typescript-fetch", document, folder / "client", importFileExtension=".js")
+        shutil.copy(HERE / "node" / "generated.ts", folder)
+        (folder / "package.json").write_text('{"type": "module"}')
+        compiler = HERE / "node_modules" / "typescript" / "bin" / "tsc"
+        target = ("--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom")
+        run("node", str(compiler), "--strict", *target, str(folder / "generated.ts"))
+        super().__init__(document, folder / "generated.js")
+
+
+def install() -> None:
+    """Install what package-lock.json pins, once; without Node, CI fails and others skip."""
+    lock = HERE / "package-lock.json"
+    installed = HERE / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        run("npm", "ci", cwd=HERE)
+
+
+def run(program: str, *words: str, cwd: Path | None = None) -> str:
+    """Run a program of Node's, and give its stdout."""
+    found = shutil.which(program)
+    if found is None:
+        _missing(f"{program} is missing: apt-get install nodejs npm")
+    done = subprocess.run(
+        [found, *words], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
