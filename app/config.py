@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -44,7 +44,7 @@ class Settings:
     log_format: str = "json"
     validate_responses: bool = True
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: Container[str] = ()
     refusals_per_user: int = 10
     refusals_per_partner: int = 1000
     refusals_window: float = 3600.0
@@ -68,7 +68,7 @@ class Settings:
             validate_responses=read.choice("VALIDATE_RESPONSES", "true", ("true", "false"))
             == "true",
             trusted_proxies=read.words("TRUSTED_PROXIES", cls.trusted_proxies),
-            cors_origins=read.words("CORS_ORIGINS", cls.cors_origins),
+            cors_origins=read.words("CORS_ORIGINS", ()),
             refusals_per_user=read.count("REFUSALS_PER_USER", cls.refusals_per_user, 1_000),
             refusals_per_partner=read.count(
                 "REFUSALS_PER_PARTNER", cls.refusals_per_partner, 100_000
@@ -114,7 +114,8 @@ class Settings:
                 ipaddress.ip_network(address)
             except ValueError:
                 raise ConfigurationError("TRUSTED_PROXIES holds no address or network") from None
-        if not all(map(ORIGIN.fullmatch, self.cors_origins)):
+        named = self.cors_origins if isinstance(self.cors_origins, tuple) else ()
+        if not all(map(ORIGIN.fullmatch, named)):
             raise ConfigurationError(
                 "CORS_ORIGINS holds no origin as browsers send it: https://app.example"
             )

@@ -9,13 +9,13 @@ import ipaddress
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import trace
+from app import cors, trace
 from app.config import Settings
 from app.errors import (
     InvalidRequest,
@@ -45,18 +45,6 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
-# What pages of named origins may send, and read of an answer (https://fetch.spec.whatwg.org/).
-PREFLIGHT = Answer(
-    200,
-    "",
-    {
-        "Access-Control-Allow-Methods": "GET, POST",
-        "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-Id",
-        "Access-Control-Max-Age": "600",
-    },
-    b"",
-)
-EXPOSED = "Retry-After, WWW-Authenticate, X-Request-Id"
 
 Probe = Callable[[], Awaitable[Answer]]
 
@@ -105,8 +93,8 @@ class Edge:
                 _check_is_asked(scope["method"])
                 await exchange.answer(await probe())
                 return
-            if exchange.origin and scope["method"] == "OPTIONS":
-                await exchange.answer(PREFLIGHT)
+            if cors.is_preflight(scope["method"], headers, self._settings.cors_origins):
+                await exchange.answer(cors.PREFLIGHT)
                 return
             await self._admit(scope, receive, exchange, headers)
         except Exception as error:
@@ -165,14 +153,13 @@ class Edge:
 class _Exchange:
     """One request's answer on its way out: puts on it the headers that all answers bear."""
 
-    def __init__(self, send: Send, headers: Headers, cors_origins: tuple[str, ...]) -> None:
+    def __init__(self, send: Send, headers: Headers, cors_origins: Container[str]) -> None:
         self._send = send
         given = headers.get("x-request-id", "")
         is_id = REQUEST_ID.fullmatch(given) and not SECRETS.search(given)
         self.request_id = given if is_id else uuid.uuid4().hex
-        origin = headers.get("origin")
-        self.origin = origin if origin in cors_origins else None
-        self._has_origins = bool(cors_origins)
+        self._origin = headers.get("origin", "")
+        self._cors_origins = cors_origins
         self.status = 0
         self.code = ""
 
@@ -194,11 +181,7 @@ class _Exchange:
                 headers[name] = value
             headers.setdefault("Content-Security-Policy", NOTHING_RUNS)
             headers.setdefault("Cache-Control", "no-store")
-            if self.origin:
-                headers["Access-Control-Allow-Origin"] = self.origin
-                headers["Access-Control-Expose-Headers"] = EXPOSED
-            if self._has_origins:
-                headers.add_vary_header("Origin")
+            cors.allow(self._origin, self._cors_origins, headers)
             if self.status in (408, 413):
                 headers["Connection"] = "close"
             message["headers"] = headers.raw

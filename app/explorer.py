@@ -79,8 +79,9 @@ def explorer(contract: Contract, prefilled: Prefilled | None) -> flask.Blueprint
     pages.add_url_rule(f"{base}/ui/<version>/<name>", view_func=views.asset)
     pages.add_url_rule(f"{base}/problems/", view_func=views.problems)
     pages.add_url_rule(f"{base}/problems/<code>", view_func=views.problem)
-    # Connexion takes Flask's own redirects, for a missing slash, for errors; and of a method that
-    # a page does not take, it does not tell which ones the page takes.
+    # Connexion takes Flask's own redirects, for a missing slash or one too many, for errors; and of
+    # a method that a page does not take, it does not tell which ones the page takes.
+    pages.record_once(_merge_no_slashes)
     pages.app_errorhandler(405)(_method_not_allowed)
     pages.add_url_rule("/", "root", _lead_to(f"{base}/ui/"))
     pages.add_url_rule(f"{base}/ui", "ui_without_slash", _lead_to(f"{base}/ui/"))
@@ -202,6 +203,10 @@ def _lead_to(path: str) -> Callable[[], flask.typing.ResponseReturnValue]:
         return flask.redirect(path)
 
     return redirect
+
+
+def _merge_no_slashes(state: flask.blueprints.BlueprintSetupState) -> None:
+    state.app.url_map.merge_slashes = False
 
 
 def _method_not_allowed(error: werkzeug.exceptions.MethodNotAllowed) -> NoReturn:

@@ -21,6 +21,7 @@ from jwt.algorithms import ECAlgorithm
 
 from app import partners
 from app.config import Settings
+from app.cors import Loopback
 from app.database import Database
 from app.errors import ConfigurationError
 from app.explorer import Prefilled
@@ -61,6 +62,8 @@ class Sandbox:
             database_url=f"sqlite:///{folder.resolve()}/sandbox.db",
             stripe_secret_key=SECRET_KEY,
             stripe_api_base=self._standin.url,
+            # So that whoever works on a page can call from it.
+            cors_origins=Loopback(),
         )
         self.access_key, sign = _demo_partner(settings)
         self.user_jwt = sign({"sub": "demo-user", "email": "demo.user@demo-mobility.example"})

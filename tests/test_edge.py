@@ -8,62 +8,88 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 from serving import PATH, Caller, Partner, Service
 
 from app.config import Settings
 from app.contract import Contract
+from app.cors import Loopback
 from app.edge import Edge
 from app.metrics import Metrics
 from app.problems import Problems
 
 ORIGIN = "https://partner.example"
+PREFLIGHT = {
+    "Origin": ORIGIN,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type",
+}
 
 
 def test_pages_of_named_origins_may_call(settings: Settings, partner: Partner) -> None:
-    """And no others: the answer names the one that asked."""
+    """And no others: the browser is told what they may send and read, before and after."""
     settings = dataclasses.replace(settings, cors_origins=(ORIGIN,))
     with Service(settings) as service, Caller(service.url, partner) as caller:
-        answer = caller.http.get("/healthz", headers={"Origin": ORIGIN})
-        assert answer.headers["access-control-allow-origin"] == ORIGIN
-        assert "Origin" in answer.headers["vary"]
-        other = caller.http.get("/healthz", headers={"Origin": "https://evil.example"})
-        assert "access-control-allow-origin" not in other.headers
-
-
-def test_preflight_of_named_origins(settings: Settings, partner: Partner) -> None:
-    """Browsers ask before they send credentials or JSON; to others it is a method like any."""
-    settings = dataclasses.replace(settings, cors_origins=(ORIGIN,))
-    asked = {
-        "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "authorization,content-type",
-    }
-    with Service(settings) as service, Caller(service.url, partner) as caller:
-        answer = caller.http.options(PATH, headers={"Origin": ORIGIN, **asked})
-        assert answer.status_code == 200
-        assert answer.headers["access-control-allow-origin"] == ORIGIN
-        assert "POST" in answer.headers["access-control-allow-methods"]
-        allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
-        assert {"authorization", "content-type"} <= set(allowed)
-        assert "access-control-allow-credentials" not in answer.headers
-        told = caller.post(
-            {"coord_targeted_token": "tok_visa"},
-            headers={"Origin": ORIGIN, "X-Request-Id": "from-a-page"},
-        )
-        assert told.status_code == 200
-        assert "X-Request-Id" in told.headers["access-control-expose-headers"]
-        for origin in ("https://evil.example", ORIGIN + ".evil.example", "null", "*"):
-            answer = caller.http.options(PATH, headers={"Origin": origin, **asked})
-            assert answer.status_code == 405
-            assert not [name for name in answer.headers if name.startswith("access-control")]
+        asked = caller.http.options(PATH, headers=PREFLIGHT)
+        assert asked.status_code == 200
+        assert asked.headers["access-control-allow-origin"] == ORIGIN
+        assert "POST" in asked.headers["access-control-allow-methods"]
+        for name in ("Authorization", "Content-Type", "X-Request-Id"):
+            assert name in asked.headers["access-control-allow-headers"]
+        assert "access-control-allow-credentials" not in asked.headers
+        for token, status in (("tok_visa", 200), ("tok_chargeDeclined", 402)):
+            answer = caller.post({"coord_targeted_token": token}, headers={"Origin": ORIGIN})
+            assert answer.status_code == status
+            assert answer.headers["access-control-allow-origin"] == ORIGIN
+            assert "X-Request-Id" in answer.headers["access-control-expose-headers"]
             assert answer.headers["vary"] == "Origin"
 
 
-def test_no_preflight_where_no_origin_is_named(caller: Caller) -> None:
-    """The API is for servers and apps, unless the operator says otherwise."""
-    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-    answer = caller.http.options(PATH, headers=asked)
-    assert answer.status_code == 405
-    assert not [name for name in answer.headers if name.startswith("access-control")]
+@pytest.mark.parametrize("named", [(), (ORIGIN,)], ids=["none named", "another named"])
+def test_pages_of_other_origins_may_not(
+    settings: Settings, partner: Partner, named: tuple[str, ...]
+) -> None:
+    """A browser that is not told so does not let the page send, nor read."""
+    settings = dataclasses.replace(settings, cors_origins=named)
+    with Service(settings) as service, Caller(service.url, partner) as caller:
+        for origin in ("https://evil.example", ORIGIN + ".evil.example", "null", "*"):
+            other = {"Origin": origin}
+            asked = caller.http.options(PATH, headers=PREFLIGHT | other)
+            answer = caller.post({"coord_targeted_token": "tok_visa"}, headers=other)
+            assert asked.status_code == 405
+            for one in (asked, answer):
+                assert not [name for name in one.headers if name.startswith("access-control")]
+                assert one.headers.get("vary") == ("Origin" if named else None)
+
+
+def test_options_that_no_browser_asks_is_a_method_like_others(
+    settings: Settings, partner: Partner
+) -> None:
+    """405 with Allow: only with both of a preflight's headers is it one."""
+    settings = dataclasses.replace(settings, cors_origins=(ORIGIN,))
+    with Service(settings) as service, Caller(service.url, partner) as caller:
+        for headers in ({}, {"Origin": ORIGIN}):
+            answer = caller.http.options(PATH, headers=headers)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_loopback"),
+    [
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1:5173", True),
+        ("http://[::1]:8080", True),
+        ("https://localhost", True),
+        ("http://localhost.evil.example", False),
+        ("http://evil.example:3000", False),
+        ("http://localhost:3000/", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_origins_of_this_machine(origin: str, is_loopback: bool) -> None:
+    """Whatever the port and the scheme; a name that only begins so is another machine."""
+    assert (origin in Loopback()) is is_loopback
 
 
 def edge(app: Any) -> Edge:
@@ -141,7 +167,7 @@ def test_readiness_follows_the_database(settings: Settings, service: Service) ->
     assert httpx.get(f"{service.url}/readyz").text == "ready"
     path = settings.database_url.removeprefix("sqlite:///")
     with sqlite3.connect(path) as connection:
-        connection.execute("update alembic_version set version_num = 'other'")
+        connection.execute("delete from alembic_version")
     connection.close()
     answer = httpx.get(f"{service.url}/readyz")
     assert (answer.status_code, answer.text) == (503, "the database is not migrated")

@@ -139,6 +139,7 @@ def test_nothing_there(caller: Caller) -> None:
     """404 not_found."""
     assert_problem(caller.http.get("/v1/users/nowhere"), 404, "not_found")
     assert_problem(caller.http.get("/elsewhere"), 404, "not_found")
+    assert_problem(caller.http.get("/v1/users//swagger.json"), 404, "not_found")
 
 
 def test_wrong_method(caller: Caller) -> None:

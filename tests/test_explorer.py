@@ -255,6 +255,12 @@ def test_short_addresses_lead_to_the_pages(outside: FlaskClient, path: str, wher
     assert answer.headers["Location"] == where
 
 
+@pytest.mark.parametrize("path", ["/v1/users//swagger.json", "//v1/users/ui/", "/v1//users/ui/"])
+def test_slash_too_many_is_another_address(outside: FlaskClient, path: str) -> None:
+    """There is nothing there; Flask's way, to redirect, Connexion would take for a failure."""
+    assert outside.get(path).status_code == 404
+
+
 def test_pages_tell_which_methods_they_take(outside: FlaskClient) -> None:
     """RFC 9110, section 15.5.6: a 405 names them in `Allow`."""
     with pytest.raises(MethodNotAllowed) as caught:
