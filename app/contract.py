@@ -69,7 +69,7 @@ class Contract:
         for name in _also_parameters(self.document):
             # Connexion wants the scheme, generated clients refuse a parameter named twice.
             del public["securityDefinitions"][name]
-            for _, operation in _operations(public):
+            for _, operation in operations(public):
                 for requirement in operation.get("security", []):
                     requirement.pop(name, None)
         return {**public, "host": host, "schemes": [scheme]}
@@ -115,7 +115,7 @@ def _check_security(document: Document) -> None:
             raise ConfigurationError(
                 f"The security scheme {name} names {functions[0]}, which does not exist"
             ) from None
-    for path, operation in _operations(document):
+    for path, operation in operations(document):
         for requirement in operation.get("security", document.get("security")) or []:
             for name in requirement:
                 if name not in schemes:
@@ -124,7 +124,8 @@ def _check_security(document: Document) -> None:
                     )
 
 
-def _operations(document: Document) -> Iterator[tuple[str, Document]]:
+def operations(document: Document) -> Iterator[tuple[str, Document]]:
+    """Give each operation, with its method and path."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if isinstance(operation, dict):
@@ -135,7 +136,7 @@ def _also_parameters(document: Document) -> list[str]:
     """Tell the security schemes whose credential operations declare as a parameter as well."""
     declared = {
         (parameter["in"], parameter["name"])
-        for _, operation in _operations(document)
+        for _, operation in operations(document)
         for parameter in operation.get("parameters", [])
     }
     schemes = document.get("securityDefinitions", {})
@@ -145,7 +146,7 @@ def _also_parameters(document: Document) -> list[str]:
 def _problem_types(document: Document) -> Iterator[ProblemType]:
     for code, told in document.get("x-problems", {}).items():
         yield ProblemType(code, told["status"], told["title"], told["meaning"], told["remedy"])
-    for _, operation in _operations(document):
+    for _, operation in operations(document):
         for status, response in operation["responses"].items():
             for code, told in response.get("x-problems", {}).items():
                 yield ProblemType(code, int(status), told["title"], told["meaning"], told["remedy"])

@@ -50,17 +50,19 @@ A_YEAR = 365 * 24 * 3600
 
 @dataclass(frozen=True)
 class Prefilled:
-    """What the sandbox fills in, so that nobody needs to type.
+    """What the sandbox and the mock fill in, so that nobody needs to type.
 
     Attributes:
         access_key: of the demo partner.
         user_jwt: of one of its users.
         new_token: makes a card token that nobody has used.
+        answers: what the mock can be asked for by `Prefer`; the sandbox answers by itself.
     """
 
     access_key: str = field(repr=False)
     user_jwt: str = field(repr=False)
     new_token: Callable[[], str]
+    answers: tuple[str, ...] = ()
 
 
 def explorer(contract: Contract, prefilled: Prefilled | None) -> flask.Blueprint:
@@ -68,7 +70,7 @@ def explorer(contract: Contract, prefilled: Prefilled | None) -> flask.Blueprint
 
     Args:
         contract: what there is to explore.
-        prefilled: what is filled in; only the sandbox does.
+        prefilled: what is filled in; only the sandbox and the mock do.
     """
     pages = flask.Blueprint("explorer", __name__, template_folder="templates")
     views = _Views(contract, prefilled)
@@ -120,10 +122,12 @@ class _Views:
 
     def ui(self) -> flask.Response:
         prefilled = {}
+        answers: tuple[str, ...] = ()
         if self._prefilled:
             # By the security scheme's name; the access key is a parameter of the document.
             prefilled["user_jwt"] = f"Bearer {self._prefilled.user_jwt}"
-        return self._page("explorer.html", prefilled=prefilled)
+            answers = self._prefilled.answers
+        return self._page("explorer.html", prefilled=prefilled, answers=answers)
 
     def asset(self, version: str, name: str) -> flask.Response:
         if version != self._version or name not in ASSETS:

@@ -88,7 +88,7 @@ class Identity:
             InvalidAccessKey: it is malformed, unknown or revoked.
             StorageUnavailable: the database cannot be asked.
         """
-        if len(access_key) != KEY_LENGTH or not access_key.startswith(KEY_PREFIX):
+        if not is_well_formed(access_key):
             raise InvalidAccessKey
         found = await self._keys.find(hash_of(access_key))
         if found is None:
@@ -144,6 +144,11 @@ class Identity:
         statement = update(access_keys).where(access_keys.c.id == key_id, IS_USE_TO_RECORD)
         with self._engine.begin() as connection:
             connection.execute(statement.values(last_used_at=now()))
+
+
+def is_well_formed(access_key: str) -> bool:
+    """Tell whether an access key looks like one of ours."""
+    return len(access_key) == KEY_LENGTH and access_key.startswith(KEY_PREFIX)
 
 
 def hash_of(access_key: str) -> bytes:

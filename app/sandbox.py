@@ -1,12 +1,9 @@
 """The sandbox: the whole service on this machine, with a stand-in for Stripe and a demo partner."""
 
-import asyncio
 import contextlib
 import dataclasses
 import json
 import os
-import signal
-import socket
 import tempfile
 import textwrap
 import time
@@ -15,17 +12,14 @@ from pathlib import Path
 from types import TracebackType
 
 import jwt
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from jwt.algorithms import ECAlgorithm
 
-from app import partners
+from app import partners, server
 from app.config import Settings
 from app.cors import Loopback
 from app.database import Database
-from app.errors import ConfigurationError
 from app.explorer import Prefilled
-from app.server import options
 from app.service import create_app
 from app.standin.server import StandIn
 
@@ -53,7 +47,7 @@ class Sandbox:
         self._cleanup = contextlib.ExitStack()
         folder = keep or Path(self._cleanup.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        self._socket = self._cleanup.enter_context(_listen(port))
+        self._socket = self._cleanup.enter_context(server.listen(port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         state_file = folder.resolve() / "stand-in.json" if keep else None
         self._standin = self._cleanup.enter_context(StandIn(state_file=state_file))
@@ -119,34 +113,7 @@ class Sandbox:
         Args:
             ready: called once requests are taken.
         """
-        # Whoever ends it with SIGTERM wants it gone without a trace, too.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        server = _Server(uvicorn.Config(self._app, **options(self._settings)), ready)
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(server.serve(sockets=[self._socket]))
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn's server; it tells when it takes requests."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ready()
-
-
-def _listen(port: int) -> socket.socket:
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(("127.0.0.1", port))
-    except OSError:
-        listening.close()
-        raise ConfigurationError(f"Port {port} is taken: choose another with --port") from None
-    return listening
+        server.run(self._app, self._settings, self._socket, ready)
 
 
 def _demo_partner(settings: Settings) -> tuple[str, Callable[[dict[str, object]], str]]:

@@ -1,12 +1,18 @@
 """How uvicorn serves: what a caller sends is bounded before the application hears of it."""
 
 import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
 from typing import Any
 
 import httptools
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.config import Settings
+from app.errors import ConfigurationError
 
 # How long a caller may take to send the head of a request, in seconds, and its size in bytes.
 HEAD_SECONDS = 10.0
@@ -251,3 +257,50 @@ def options(settings: Settings) -> dict[str, Any]:
         # Callers who come at once wait here rather than being turned away.
         "backlog": 4096,
     }
+
+
+def listen(port: int) -> socket.socket:
+    """Listen on this machine alone.
+
+    Args:
+        port: 0 takes a free one.
+
+    Raises:
+        ConfigurationError: the port is taken.
+    """
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError:
+        listening.close()
+        raise ConfigurationError(f"Port {port} is taken: choose another with --port") from None
+    return listening
+
+
+def run(app: Any, settings: Settings, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until the process is told to stop, by Ctrl-C or SIGTERM.
+
+    Args:
+        app: an ASGI application.
+        settings: as for `options`.
+        listening: where.
+        ready: called once requests are taken.
+    """
+    # Whoever ends it with SIGTERM wants it gone without a trace, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    server = _Server(uvicorn.Config(app, **options(settings)), ready)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(server.serve(sockets=[listening]))
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server; it tells when it takes requests."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
