@@ -41,11 +41,13 @@ TEST_TOKENS: dict[str, Decline | None] = {
     # Ours: a code that the contract of the Users API does not list.
     "tok_standin_incorrectZip": WRONG_ZIP,
 }
-# Ours too: what else can be wrong with a token, by Stripe's codes; the last one is listed nowhere.
-REFUSED_TOKENS = {
+# Ours too: what else can be wrong with a token, by Stripe's codes; of the last two, one is listed
+# nowhere, and one is a refusal without a code.
+REFUSED_TOKENS: dict[str, str | None] = {
     "tok_standin_inUse": "token_in_use",
     "tok_standin_liveMode": "livemode_mismatch",
     "tok_standin_odd": "token_odd",
+    "tok_standin_unnamed": None,
 }
 # And to show what a bad day looks like: the card is saved after half a minute, or Stripe answers
 # with a status to so many calls under one key and saves the card then, so that who sends the same
