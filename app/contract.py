@@ -18,6 +18,8 @@ from connexion.spec import Specification
 from app.errors import ConfigurationError
 
 Document = dict[str, Any]
+# RFC 9457, section 3.
+PROBLEM_JSON = "application/problem+json"
 SECURITY_FUNCTIONS = ("x-apikeyInfoFunc", "x-bearerInfoFunc", "x-basicInfoFunc")
 
 
@@ -62,6 +64,18 @@ class Contract:
             return cls(yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise ConfigurationError(f"The contract is no YAML: {error}") from None
+
+    def routed(self) -> Document:
+        """Give the document as Connexion takes it: with the one type that handlers answer in.
+
+        Of several types it wants a handler to name its own; the other is that of errors, which are
+        made elsewhere.
+        """
+        document = copy.deepcopy(self.document)
+        for _, operation in _operations(document):
+            if PROBLEM_JSON in operation.get("produces", []):
+                operation["produces"].remove(PROBLEM_JSON)
+        return document
 
     def served(self, host: str, scheme: str) -> Document:
         """Give the document as callers see it: where it was fetched from, and without internals."""

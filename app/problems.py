@@ -8,7 +8,7 @@ from connexion.exceptions import OAuthProblem, ProblemException
 from starlette.exceptions import HTTPException
 
 from app import errors
-from app.contract import Contract
+from app.contract import PROBLEM_JSON, Contract
 
 log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ class Problems:
         }
         if getattr(known, "decline_code", None):
             told["decline_code"] = known.decline_code  # type: ignore[attr-defined]
-        headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+        headers = {"Content-Type": PROBLEM_JSON, "Cache-Control": "no-store"}
         if type(known) in CHALLENGES:
             missing = isinstance(error, OAuthProblem)
             headers["WWW-Authenticate"] = CHALLENGES[

@@ -84,7 +84,7 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),
     )
     bridge = replace_bridge(app, settings.max_in_flight)
-    app.add_api(contract.document, resolver=Handlers("app.handlers"))
+    app.add_api(contract.routed(), resolver=Handlers("app.handlers"))
     app.app.extensions["customers"] = customers
     app.app.register_blueprint(explorer(contract, prefilled))
     build_now(app)

@@ -56,6 +56,7 @@ EXTENSIONS: dict[Where, str] = {
     ("tags",): "what the operation's tags mean",
     ("securityDefinitions", "access_key"): "the credential of the calling application",
     ("securityDefinitions", "user_jwt"): "the credential of the user",
+    (*OPERATION, "produces"): "errors are of a type of their own",
     (*OPERATION, "security"): "both credentials are needed",
     (*ACCESS_KEY, "required"): "no request does without it",
     (*STRIPE_INFO, "required"): "no request does without it",

@@ -156,6 +156,12 @@ def test_shape_of_errors(responses: Any, status: str) -> None:
     assert example in [kind["example"] for kind in kinds]
 
 
+def test_types_of_answers(operation: Any, responses: Any) -> None:
+    """Each type of an answer is among those that the operation says it gives, and no other."""
+    types = {media_type for told in responses.values() for media_type in told["examples"]}
+    assert set(operation["produces"]) == types == {"application/json", PROBLEM_JSON}
+
+
 @pytest.mark.parametrize(("status", "code"), CODES)
 def test_kind_of_error(contract: Any, responses: Any, status: str, code: str) -> None:
     """Each code is explained, is named to those who read the response, and has an example."""
