@@ -1,0 +1,85 @@
+"""What is aimed at: a sandbox in a process of its own, or a deployment that somebody names."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from contract.fuzz import Target
+from sandboxed import COMMAND, Printed
+
+# Else a sandbox, like any deployment, would soon take no more cards of its one user.
+WITHOUT_LIMITS = {"REFUSALS_PER_USER": "1000", "REFUSALS_PER_PARTNER": "100000"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let somebody name a deployment."""
+    parser.addoption("--url", help="a deployment, without the base path; else a sandbox is made")
+    parser.addoption("--cases", type=int, help="how many random requests at most in each run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a deployment only what can be seen from outside is tried."""
+    if config.getoption("--url"):
+        left = [item for item in items if "target" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell each run's seed, as it is needed to see the same again."""
+    if terminalreporter.config.option.markexpr != "contract":
+        return
+    for file in sorted(_artifacts(terminalreporter.config).glob("*/summary.txt")):
+        terminalreporter.write_line(file.read_text("utf-8").strip())
+
+
+@pytest.fixture(scope="session")
+def artifacts(request: pytest.FixtureRequest) -> Path:
+    """Give the folder in which reports are kept."""
+    return _artifacts(request.config)
+
+
+@pytest.fixture(scope="session")
+def target(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Target]:
+    """Give the named deployment, with credentials from the environment, or else a sandbox."""
+    if url := request.config.getoption("--url"):
+        missing = [
+            name for name in ("COORD_ACCESS_KEY", "COORD_USER_JWT") if not os.environ.get(name)
+        ]
+        if missing:
+            pytest.fail(f"Set {' and '.join(missing)}", pytrace=False)
+        yield Target(url, os.environ["COORD_ACCESS_KEY"], os.environ["COORD_USER_JWT"])
+        return
+    with _sandbox(tmp_path_factory.mktemp("sandbox")) as printed:
+        yield Target(
+            printed.value("Explorer").removesuffix("/v1/users/ui/"),
+            printed.value("Access key"),
+            printed.value("User JWT"),
+        )
+
+
+@contextlib.contextmanager
+def _sandbox(folder: Path) -> Iterator[Printed]:
+    with (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            [COMMAND, "sandbox", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=folder,
+            env={**os.environ, **WITHOUT_LIMITS},
+        )
+    try:
+        yield Printed(process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def _artifacts(config: pytest.Config) -> Path:
+    return config.rootpath / "artifacts" / "contract"

@@ -1,0 +1,161 @@
+"""What Schemathesis cannot know by itself: which tokens are good, and what must come of each.
+
+Loaded by Schemathesis, which names it in `SCHEMATHESIS_HOOKS`. It makes well-formed tokens that
+nobody has ever heard of; a service that refused everything would pass with those. Where the served
+document has a fresh token at each load, as a sandbox's has, some are replaced by fresh ones, and
+others by tokens for which the stand-in plays a certain refusal.
+"""
+
+import functools
+import os
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+import schemathesis
+from contract.exchanges import Exchange, write
+from schemathesis.generation.meta import TestPhase
+
+HAS_CREDENTIALS = os.environ["COORD_CONTRACT_CREDENTIALS"] == "good"
+EXCHANGES = Path(os.environ["COORD_CONTRACT_EXCHANGES"])
+DOCUMENT = os.environ["COORD_CONTRACT_DOCUMENT"]
+
+
+class Outcome(NamedTuple):
+    """What a request must come to: a status, and for an error its code."""
+
+    status: int
+    code: str | None
+
+
+SAVED = Outcome(200, None)
+UNKNOWN = Outcome(422, "resource_missing")
+# https://docs.stripe.com/testing, and the stand-in's own.
+PLAYED = {
+    "tok_visa": SAVED,
+    "tok_amex": SAVED,
+    "tok_chargeDeclined": Outcome(402, "card_declined"),
+    "tok_chargeDeclinedInsufficientFunds": Outcome(402, "card_declined"),
+    "tok_chargeDeclinedExpiredCard": Outcome(402, "expired_card"),
+    "tok_chargeDeclinedIncorrectCvc": Outcome(402, "incorrect_cvc"),
+    "tok_chargeDeclinedProcessingError": Outcome(402, "processing_error"),
+    "tok_standin_incorrectZip": Outcome(402, "incorrect_zip"),
+    "tok_standin_inUse": Outcome(422, "token_in_use"),
+    "tok_standin_liveMode": Outcome(422, "livemode_mismatch"),
+    "tok_standin_odd": Outcome(422, "token_odd"),
+}
+# By request.
+expected: dict[str, Outcome] = {}
+# The one customer of the user.
+customers: set[str] = set()
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
+    """Put another token into some of the requests that follow the contract."""
+    if not (HAS_CREDENTIALS and _follows_the_contract(case) and is_sandbox()):
+        return
+    token = case.body["coord_targeted_token"]
+    # By the generated token, so that the same seed makes the same choice.
+    number = zlib.crc32(token.encode())
+    is_random = case.meta.phase.name is TestPhase.FUZZING
+    expected[case.id] = UNKNOWN
+    if token == _example(case.operation.schema.raw_schema) or (is_random and number % 4 == 0):
+        case.body = {"coord_targeted_token": fresh_token()}
+        expected[case.id] = SAVED
+    elif is_random and number % 4 == 1:
+        played = sorted(PLAYED)[number // 4 % len(PLAYED)]
+        case.body = {"coord_targeted_token": played}
+        expected[case.id] = PLAYED[played]
+
+
+@schemathesis.hook
+def after_call(_context: Any, case: Any, response: Any) -> None:
+    """Keep the exchange, for the count of what the contract says and nobody tried."""
+    del case
+    asked = response.request
+    write(
+        Exchange.of(
+            asked.method,
+            asked.url,
+            asked.headers,
+            asked.body,
+            response.status_code,
+            response.headers,
+            response.content,
+        ),
+        EXCHANGES,
+    )
+
+
+@schemathesis.check
+def outcome_of_a_token(_context: Any, response: Any, case: Any) -> None:
+    """Each token has the outcome that it must have."""
+    if (outcome := expected.get(case.id)) is None:
+        return
+    answer = response.json()
+    found = Outcome(response.status_code, answer.get("code"))
+    assert found == outcome, f"Expected {outcome}, not {found}"
+
+
+@schemathesis.check
+def one_customer_for_the_user(_context: Any, response: Any, case: Any) -> None:
+    """Each 200 is the identical object with the user's one customer; sent again, it is the same."""
+    if response.status_code != 200:
+        return
+    assert HAS_CREDENTIALS, "A 200 without credentials"
+    answer = response.json()
+    customers.add(answer["customer_id"])
+    assert len(customers) == 1, "The user has got another customer"
+    identical = {**case.body, "customer_id": answer["customer_id"]}
+    assert answer == identical, "The answer is not the identical object"
+    with requests.Session() as session:
+        session.trust_env = False
+        again = session.send(response.request, timeout=30)
+    assert (again.status_code, again.json()) == (200, response.json()), "Not the same 200 again"
+
+
+@schemathesis.check
+def error_is_a_problem(_context: Any, response: Any, case: Any) -> None:
+    """Each error, 405 included, tells its status, its code and the request's id consistently."""
+    del case
+    if response.status_code < 400 or not response.content:
+        return
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    assert [problem["request_id"]] == response.headers["x-request-id"]
+    assert response.headers["content-type"] == ["application/problem+json"]
+
+
+@schemathesis.check
+def nobody_without_credentials(_context: Any, response: Any, case: Any) -> None:
+    """Without credentials nothing is done, and nothing is told of what would have been wrong."""
+    if HAS_CREDENTIALS or case.meta is None or response.request.method != "POST":
+        return
+    assert response.status_code in (401, 413, 415), f"Not refused: {response.status_code}"
+
+
+@functools.cache
+def is_sandbox() -> bool:
+    """Tell whether each load of the document has a fresh token."""
+    return fresh_token() != fresh_token()
+
+
+def fresh_token() -> str:
+    """Take the token of the document's example."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return _example(session.get(DOCUMENT, timeout=30).json())
+
+
+def _example(document: Any) -> str:
+    properties = document["definitions"]["StripeInfo"]["properties"]
+    return str(properties["coord_targeted_token"]["example"])
+
+
+def _follows_the_contract(case: Any) -> bool:
+    if case.meta is None or case.meta.generation.mode.is_negative:
+        return False
+    body = case.body
+    return isinstance(body, dict) and list(body) == ["coord_targeted_token"]

@@ -1,0 +1,287 @@
+"""Each row of the table of errors, and each rule on a body, from real server processes.
+
+What Schemathesis cannot bring about: it makes requests, but no time, no load and no trouble.
+"""
+
+import contextlib
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from contract.exchanges import Exchange, write
+from server_process import serving
+from serving import PATH, Caller, Partner
+from sqlalchemy import text
+
+from app.config import Settings
+from app.database import Database
+from app.edge import BODY_SECONDS
+from app.standin.server import StandIn
+
+pytestmark = pytest.mark.contract
+
+# How long the slow stand-in takes for a call, in seconds; others come meanwhile.
+SLOW = 3.0
+TOKEN = {"coord_targeted_token": "tok_visa"}
+
+
+class House:
+    """A database, a partner, and servers that share them."""
+
+    def __init__(self, folder: Path, artifacts: Path) -> None:
+        self.folder = folder
+        self._kept = artifacts / "rows" / f"exchanges-{os.getpid()}.jsonl"
+        self._kept.parent.mkdir(parents=True, exist_ok=True)
+        self.settings = Settings(
+            database_url=f"sqlite:///{folder}/users.db",
+            stripe_secret_key="sk_test_rows",
+            stripe_timeout=8.0,
+            request_timeout=8.0,
+        )
+        self.database = Database(self.settings.database_url)
+        self.database.migrate()
+        self.partner = Partner(self.database)
+
+    @contextlib.contextmanager
+    def caller(self, standin: StandIn, **environ: str) -> Iterator[Caller]:
+        """Give a caller of a server of its own; each exchange is kept."""
+        settings = dataclasses.replace(self.settings, stripe_api_base=standin.url)
+        log = self.folder / f"{time.monotonic_ns()}.log"
+        with (
+            serving(settings, log, **environ) as server,
+            Caller(server.url, self.partner) as caller,
+        ):
+            caller.http.event_hooks = {"response": [self._keep]}
+            yield caller
+
+    def _keep(self, response: httpx.Response) -> None:
+        response.read()
+        asked = response.request
+        sent = b""
+        # One that came in pieces is gone.
+        with contextlib.suppress(httpx.StreamConsumed):
+            sent = asked.read()
+        write(
+            Exchange.of(
+                asked.method,
+                str(asked.url),
+                dict(asked.headers),
+                sent,
+                response.status_code,
+                dict(response.headers),
+                response.content,
+            ),
+            self._kept,
+        )
+
+
+@pytest.fixture(scope="module")
+def standin() -> Iterator[StandIn]:
+    """Give a stand-in that answers at once."""
+    with StandIn() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Iterator[House]:
+    """Give what the servers share."""
+    made = House(tmp_path_factory.mktemp("house"), artifacts)
+    yield made
+    made.database.close()
+
+
+@pytest.fixture(scope="module")
+def caller(house: House, standin: StandIn) -> Iterator[Caller]:
+    """Give a caller of a server in good health."""
+    with house.caller(standin) as calling:
+        yield calling
+
+
+def assert_answer(answer: httpx.Response, status: int, code: str, kind: str | None = None) -> None:
+    """Hold an answer against a row; its kind is its code, but for codes that are not listed."""
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (status, code)
+    assert problem["type"] == f"/v1/users/problems/{kind or code}"
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "code", "kind"),
+    [
+        ("tok_chargeDeclined", 402, "card_declined", None),
+        ("tok_chargeDeclinedExpiredCard", 402, "expired_card", None),
+        ("tok_chargeDeclinedIncorrectCvc", 402, "incorrect_cvc", None),
+        ("tok_chargeDeclinedProcessingError", 402, "processing_error", None),
+        ("tok_standin_incorrectZip", 402, "incorrect_zip", "card_refused"),
+        ("tok_nobody_knows", 422, "resource_missing", None),
+        ("tok_standin_inUse", 422, "token_in_use", None),
+        ("tok_standin_liveMode", 422, "livemode_mismatch", None),
+        ("tok_standin_odd", 422, "token_odd", "token_refused"),
+        ("tok_standin_forbidden", 500, "internal", None),
+        ("tok_standin_unavailable", 503, "stripe_unavailable", None),
+    ],
+)
+def test_what_stripe_answers(
+    caller: Caller, token: str, status: int, code: str, kind: str | None
+) -> None:
+    """A token for which the stand-in plays a certain answer."""
+    assert_answer(caller.save(token, f"user-{token}"), status, code, kind)
+
+
+def test_token_used_before(caller: Caller, standin: StandIn) -> None:
+    """422 token_already_used, for another user."""
+    token = standin.new_token()
+    assert caller.save(token, "first").status_code == 200
+    assert_answer(caller.save(token, "second"), 422, "token_already_used")
+
+
+def test_access_key(caller: Caller) -> None:
+    """401 invalid_access_key: left out, then unknown."""
+    headers = {"Authorization": f"Bearer {caller.partner.jwt()}"}
+    assert_answer(caller.http.post(PATH, headers=headers, json=TOKEN), 401, "invalid_access_key")
+    assert_answer(caller.post(TOKEN, access_key="coord_ak_no"), 401, "invalid_access_key")
+
+
+def test_user_jwt(caller: Caller) -> None:
+    """401 invalid_user_token: left out, then forged; and 401 user_token_expired."""
+    params = {"access_key": caller.partner.access_key}
+    assert_answer(caller.http.post(PATH, params=params, json=TOKEN), 401, "invalid_user_token")
+    forged = caller.partner.jwt()[:-8] + 8 * "A"
+    assert_answer(caller.post(TOKEN, jwt=forged), 401, "invalid_user_token")
+    expired = caller.save("tok_visa", exp=int(time.time()) - 60)
+    assert_answer(expired, 401, "user_token_expired")
+
+
+def test_test_user(caller: Caller) -> None:
+    """403 test_user."""
+    assert_answer(caller.save("tok_visa", is_test_user=True), 403, "test_user")
+
+
+def test_credentials_of_two_partners(caller: Caller, house: House) -> None:
+    """403 partner_mismatch."""
+    other = Partner(house.database, "Bolt")
+    assert_answer(caller.post(TOKEN, jwt=other.jwt()), 403, "partner_mismatch")
+
+
+def test_address_and_method(caller: Caller) -> None:
+    """404 not_found and 405 method_not_allowed."""
+    assert_answer(caller.http.get("/v1/users/nowhere"), 404, "not_found")
+    assert_answer(caller.http.get(PATH), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param([], id="no object"),
+        pytest.param({}, id="required"),
+        pytest.param({"coord_targeted_token": 1}, id="type"),
+        pytest.param({"coord_targeted_token": "tok-1"}, id="pattern"),
+        pytest.param({"coord_targeted_token": "tok_" + 252 * "a"}, id="one letter too many"),
+        pytest.param({**TOKEN, "more": 1}, id="additional property"),
+        pytest.param({**TOKEN, "customer_id": "cus_1"}, id="read-only"),
+    ],
+)
+def test_rule_on_the_body_is_broken(caller: Caller, body: Any) -> None:
+    """400 invalid_request for a body that breaks one rule, and only that one."""
+    assert_answer(caller.post(body), 400, "invalid_request")
+
+
+def test_longest_token(caller: Caller) -> None:
+    """255 characters are taken, and sent to Stripe, which does not know them."""
+    token = "tok_" + 251 * "a"
+    assert_answer(caller.save(token, "long"), 422, "resource_missing")
+
+
+def _post_raw(caller: Caller, content: Any, content_type: str) -> httpx.Response:
+    return caller.http.post(
+        PATH,
+        params={"access_key": caller.partner.access_key},
+        headers={
+            "Authorization": f"Bearer {caller.partner.jwt()}",
+            "Content-Type": content_type,
+        },
+        content=content,
+    )
+
+
+def test_body_left_out(caller: Caller) -> None:
+    """400 invalid_request."""
+    assert_answer(_post_raw(caller, b"", "application/json"), 400, "invalid_request")
+
+
+def test_other_media_type(caller: Caller) -> None:
+    """415 unsupported_media_type."""
+    answer = _post_raw(caller, b"coord_targeted_token=tok_visa", "text/plain")
+    assert_answer(answer, 415, "unsupported_media_type")
+
+
+def test_body_too_large(caller: Caller) -> None:
+    """413 payload_too_large."""
+    answer = _post_raw(caller, 20_000 * b" ", "application/json")
+    assert_answer(answer, 413, "payload_too_large")
+
+
+def test_body_too_slow(caller: Caller) -> None:
+    """408 request_timeout, after the time that the contract tells."""
+    answered = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"{"
+        answered.wait(BODY_SECONDS + 1)
+        yield b"}"
+
+    assert_answer(_post_raw(caller, pieces(), "application/json"), 408, "request_timeout")
+
+
+def test_too_many_refused_cards(house: House, standin: StandIn) -> None:
+    """429 too_many_attempts."""
+    with house.caller(standin, REFUSALS_PER_USER="1") as caller:
+        assert_answer(caller.save("tok_chargeDeclined", "thief"), 402, "card_declined")
+        assert_answer(caller.save("tok_visa", "thief"), 429, "too_many_attempts")
+
+
+def test_while_another_request_is_under_way(house: House) -> None:
+    """503 overloaded where there is room for one, 409 update_in_progress where there is more."""
+    with (
+        StandIn(delay=SLOW) as slow,
+        house.caller(slow, MAX_IN_FLIGHT="1") as full,
+        house.caller(slow, REQUEST_TIMEOUT="0.5", STRIPE_TIMEOUT="0.5") as hasty,
+        _meanwhile(lambda: full.save("tok_visa", "patient"), house.database),
+    ):
+        assert_answer(full.save("tok_visa", "other"), 503, "overloaded")
+        assert_answer(hasty.save("tok_amex", "patient"), 409, "update_in_progress")
+
+
+def test_tables_are_gone(tmp_path: Path, artifacts: Path, standin: StandIn) -> None:
+    """503 storage_unavailable."""
+    house = House(tmp_path, artifacts)
+    with house.caller(standin) as caller:
+        with house.database.writing() as connection:
+            connection.execute(text("alter table users rename to elsewhere"))
+        assert_answer(caller.save("tok_visa"), 503, "storage_unavailable")
+    house.database.close()
+
+
+@contextlib.contextmanager
+def _meanwhile(slow: Callable[[], httpx.Response], database: Database) -> Iterator[None]:
+    """Go on once the slow request has its lease, and see it through."""
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(slow()))
+    thread.start()
+    try:
+        until = time.monotonic() + SLOW
+        query = text("select count(attempt_id) from users where subject = 'patient'")
+        while time.monotonic() < until:
+            with database.reading() as connection:
+                if connection.execute(query).scalar():
+                    break
+            time.sleep(0.02)
+        yield
+    finally:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200]
