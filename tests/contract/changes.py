@@ -46,7 +46,11 @@ paths:
             token: {type: string, maxLength: 9, minLength: 2, pattern: '^tok_', enum: [a, b]}
             count: {type: integer, minimum: 1, maximum: 9}
             names: {type: array, items: {type: string, maxLength: 4}, minItems: 1, maxItems: 3}
-      responses: {'200': {}}
+      responses:
+        '200':
+          schema:
+            type: array
+            items: {type: object, properties: {id: {type: string}}}
     get:
       operationId: get_cards
       parameters: []
@@ -75,6 +79,7 @@ paths:
 """)
 POST = ("paths", "/cards", "post")
 OK = (*POST, "responses", "200")
+LISTED = ("paths", "/cards", "put", "responses", "200", "schema", "items", "properties")
 DECLINED = (*POST, "responses", "402")
 CARD = ("definitions", "Card")
 # Of a request alone, so that what widens it breaks nobody.

@@ -1,6 +1,6 @@
 """What breaks clients in what they get; each with a twin that breaks nobody."""
 
-from contract.changes import CARD, DECLINED, OK, POST, Change, add, answer, drop, put
+from contract.changes import CARD, DECLINED, LISTED, OK, POST, Change, add, answer, drop, put
 
 # As for requests: a change, what is said of it, and its twin.
 ANSWERS: dict[str, tuple[Change, str, Change]] = {
@@ -43,6 +43,11 @@ ANSWERS: dict[str, tuple[Change, str, Change]] = {
         drop(*DECLINED, "schema", "properties", "more"),
         "402, more: it is gone. It breaks clients that read it.",
         put(*DECLINED, "schema", "properties", "other", to={"type": "string"}),
+    ),
+    "property of a list's items": (
+        drop(*LISTED, "id"),
+        "PUT /cards, 200, [].id: it is gone. It breaks clients that read it.",
+        put(*LISTED, "new", to={"type": "string"}),
     ),
     "property of an answer may be missing": (
         put(*DECLINED, "schema", "required", to=[]),

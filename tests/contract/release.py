@@ -6,6 +6,8 @@ major version is the old one. A test compares it with the contract, and another 
 the history, so that it cannot be renewed by hand either.
 """
 
+import itertools
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +53,30 @@ def forbidden(old: Schema, new: Schema) -> Iterator[Break]:
     """Tell what breaks clients without a new major version."""
     if not is_major(old, new):
         yield from breaks(old, new)
+
+
+def history(folder: Path) -> list[Schema]:
+    """Read each version of the file that git knows, the oldest first.
+
+    Where there is no git, as in an archive of the sources, there is none; a shallow clone has what
+    it has.
+    """
+    log = _git(folder, "log", "--reverse", "--format=%H", "--", FILE.name)
+    texts = [_git(folder, "show", f"{commit}:./{FILE.name}") for commit in log.split()]
+    return [yaml.safe_load(text) for text in texts if text]
+
+
+def broken_on_the_way(versions: list[Schema]) -> list[str]:
+    """Tell what any renewal broke without a new major version."""
+    return [str(one) for old, new in itertools.pairwise(versions) for one in forbidden(old, new)]
+
+
+def _git(folder: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 def main() -> int:

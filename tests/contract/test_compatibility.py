@@ -1,7 +1,6 @@
 """Whoever was given the contract can go on using it, until its major version is raised."""
 
 import copy
-import itertools
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ import pytest
 import yaml
 from contract import release
 from contract.breaks import breaks, is_major
-from contract.changes import BASE, Document, after, put
+from contract.changes import BASE, after, put
 from contract.changes_of_answers import ANSWERS
 from contract.changes_of_requests import REQUESTS
 from contract.narrowing import flat
 
 RULES = REQUESTS | ANSWERS
+AS_SOMEBODY = ("git", "-c", "user.name=Somebody", "-c", "user.email=somebody@example.com")
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -81,6 +81,12 @@ def test_what_is_not_understood_is_not_passed_over(schema: Any) -> None:
         flat({}, schema)
 
 
+def test_shared_parameters_are_not_passed_over() -> None:
+    """Nor are those that a path has for all its operations."""
+    with pytest.raises(NotImplementedError):
+        list(breaks(BASE, after(put("paths", "/cards", "parameters", to=[]))))
+
+
 def test_contract_breaks_no_client_of_the_released_one() -> None:
     """Clients of the last release go on working, or the major version tells them to look."""
     told = "\n".join(map(str, release.forbidden(release.released(), release.current())))
@@ -105,23 +111,52 @@ def test_words_may_change() -> None:
 
 def test_no_renewal_broke_a_client() -> None:
     """The file's own history shows no break either, as far as this clone has one."""
-    versions = [*_history(), release.released()]
-    for old, new in itertools.pairwise(versions):
-        told = "\n".join(map(str, release.forbidden(old, new)))
-        assert not told, f"{told}\nThe released contract was renewed without a new major version."
+    versions = [*release.history(release.FILE.parent), release.released()]
+    told = "\n".join(release.broken_on_the_way(versions))
+    assert not told, f"{told}\nThe released contract was renewed without a new major version."
 
 
-def _history() -> list[Document]:
-    folder = Path(__file__).parent
-    log = _git(folder, "log", "--reverse", "--format=%H", "--", release.FILE.name)
-    texts = [_git(folder, "show", f"{commit}:./{release.FILE.name}") for commit in log.split()]
-    return [yaml.safe_load(text) for text in texts if text]
+def test_renewal_by_hand_is_seen_in_the_history(tmp_path: Path) -> None:
+    """A break that was committed together with a renewed file is told all the same."""
+    broken, raised = after(put("basePath", to="/v2")), after(put("basePath", to="/v3"))
+    raised["info"]["version"] = "2.0.0"
+    _run(tmp_path, "git", "init", "--quiet")
+    for document in (BASE, broken, raised):
+        (tmp_path / release.FILE.name).write_text(yaml.safe_dump(document), "utf-8")
+        _run(tmp_path, "git", "add", ".")
+        _run(tmp_path, *AS_SOMEBODY, "commit", "--quiet", "--message", "Renew")
+    versions = release.history(tmp_path)
+    assert versions == [BASE, broken, raised]
+    assert release.broken_on_the_way(versions) == [
+        "basePath: it was /v1 and is /v2. It breaks all clients."
+    ]
 
 
-def _git(folder: Path, *words: str) -> str:
-    """Ask git; nothing where there is none, as in an archive of the sources."""
-    try:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
-    except FileNotFoundError:
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+def test_without_git_there_is_no_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive of the sources is no clone, and a machine may have no git."""
+    assert release.history(tmp_path) == []
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert release.history(release.FILE.parent) == []
+
+
+def test_release_refuses_to_break_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file stays as it was, and what breaks is told in plain words."""
+    file = tmp_path / "released.yaml"
+    monkeypatch.setattr(release, "FILE", file)
+    assert release.main() == 0
+    assert release.released() == release.current()
+    had_more = copy.deepcopy(release.current())
+    had_more["x-problems"]["gone"] = {"status": 410}
+    file.write_text(yaml.safe_dump(had_more), "utf-8")
+    assert release.main() == 1
+    assert release.released() == had_more
+    assert capsys.readouterr().err == (
+        "the code gone: it is gone. It breaks clients that decide by gone.\n"
+        "Take it back, or raise the major version in `info`.\n"
+    )
+
+
+def _run(folder: Path, *words: str) -> None:
+    subprocess.run(words, cwd=folder, check=True)
