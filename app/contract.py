@@ -72,7 +72,7 @@ class Contract:
         made elsewhere.
         """
         document = copy.deepcopy(self.document)
-        for _, operation in _operations(document):
+        for _, operation in operations(document):
             if PROBLEM_JSON in operation.get("produces", []):
                 operation["produces"].remove(PROBLEM_JSON)
         return document

@@ -217,7 +217,7 @@ class Mock(AbstractContextManager["Mock"]):
             validate_responses=True,
             swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),
         )
-        app.add_api(contract.document, resolver=self._mocks)
+        app.add_api(contract.routed(), resolver=self._mocks)
         prefilled = Prefilled(ACCESS_KEY, USER_JWT, lambda: GOOD_TOKEN, self.preferences())
         app.app.register_blueprint(explorer(contract, prefilled))
         bridge = replace_bridge(app, THREADS)

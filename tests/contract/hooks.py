@@ -11,9 +11,11 @@ import os
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import requests
 import schemathesis
+from contract.answers import faults
 from contract.exchanges import Exchange, write
 from schemathesis.generation.meta import TestPhase
 
@@ -117,15 +119,23 @@ def one_customer_for_the_user(_context: Any, response: Any, case: Any) -> None:
 
 
 @schemathesis.check
-def error_is_a_problem(_context: Any, response: Any, case: Any) -> None:
-    """Each error, 405 included, tells its status, its code and the request's id consistently."""
-    del case
-    if response.status_code < 400 or not response.content:
-        return
-    problem = response.json()
-    assert problem["status"] == response.status_code
-    assert [problem["request_id"]] == response.headers["x-request-id"]
-    assert response.headers["content-type"] == ["application/problem+json"]
+def all_of_an_answer_is_documented(_context: Any, response: Any, case: Any) -> None:
+    """Its status, each of its headers, its type and its body; and a problem is true to itself."""
+    asked = response.request
+    headers = {name: ", ".join(values) for name, values in response.headers.items()}
+    found = faults(
+        case.operation.schema.raw_schema,
+        asked.method,
+        urlsplit(asked.url).path,
+        response.status_code,
+        headers,
+        response.content,
+    )
+    assert not (told := list(found)), told
+    if response.status_code >= 400 and asked.method != "HEAD":
+        problem = response.json()
+        assert problem["status"] == response.status_code
+        assert problem["request_id"] == headers["x-request-id"]
 
 
 @schemathesis.check

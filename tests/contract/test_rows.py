@@ -24,7 +24,8 @@ from app.database import Database
 from app.edge import BODY_SECONDS
 from app.standin.server import StandIn
 
-pytestmark = pytest.mark.contract
+# On one worker, so that they share a server.
+pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("rows")]
 
 # How long the slow stand-in takes for a call, in seconds; others come meanwhile.
 SLOW = 3.0
