@@ -60,13 +60,14 @@ def target(
         ]
         if missing:
             pytest.fail(f"Set {' and '.join(missing)}", pytrace=False)
-        yield Target(url, os.environ["COORD_ACCESS_KEY"], os.environ["COORD_USER_JWT"])
+        yield Target(url, os.environ["COORD_ACCESS_KEY"], os.environ["COORD_USER_JWT"], False)
         return
     with _sandbox(tmp_path_factory.mktemp("sandbox")) as printed:
         yield Target(
             printed.value("Explorer").removesuffix("/v1/users/ui/"),
             printed.value("Access key"),
             printed.value("User JWT"),
+            bears_refusals=True,
         )
 
 

@@ -37,11 +37,13 @@ class Target(NamedTuple):
 
     Attributes:
         url: without the base path.
+        bears_refusals: whether any number of refused cards leaves the user as welcome as before.
     """
 
     url: str
-    access_key: str = ""
-    user_jwt: str = ""
+    access_key: str
+    user_jwt: str
+    bears_refusals: bool
 
 
 class Run(NamedTuple):
@@ -71,6 +73,7 @@ def fuzz(target: Target, folder: Path, *, seed: int, cases: int, is_good: bool) 
         "COORD_CONTRACT_EXCHANGES": str(folder / "exchanges.jsonl"),
         "COORD_CONTRACT_DOCUMENT": document,
         "COORD_CONTRACT_CREDENTIALS": "good" if is_good else "not good",
+        "COORD_CONTRACT_REFUSALS": "any" if target.bears_refusals else "none",
     }
     if target.access_key:
         config += ACCESS_KEY

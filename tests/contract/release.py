@@ -1,7 +1,7 @@
 """The contract that clients were last given, kept as released.yaml beside this file.
 
 It is the document as it is served, without what only people read. Whoever changes what clients rely
-on renews it by `python -m contract.release`, which refuses to where that breaks clients and the
+on renews it by `tox run -e renew-contract`, which refuses to where that breaks clients and the
 major version is the old one. A test compares it with the contract, and another follows it through
 the history, so that it cannot be renewed by hand either.
 """
@@ -23,7 +23,7 @@ FILE = Path(__file__).with_name("released.yaml")
 SPOKEN = frozenset(
     {"title", "description", "summary", "example", "examples", "meaning", "remedy", "host"}
 )
-HEAD = "# Made by `python -m contract.release`: what clients rely on. See release.py.\n"
+HEAD = "# Made by `tox run -e renew-contract`: what clients rely on. See release.py.\n"
 
 
 def relied_on(document: Schema) -> Schema:

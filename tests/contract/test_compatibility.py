@@ -95,7 +95,7 @@ def test_contract_breaks_no_client_of_the_released_one() -> None:
 
 def test_released_contract_is_the_current_one() -> None:
     """What clients may rely on from now on is written down: the next change is held to it."""
-    assert release.released() == release.current(), "Run `python -m contract.release`"
+    assert release.released() == release.current(), "Run `tox run -e renew-contract`"
 
 
 def test_words_may_change() -> None:

@@ -47,7 +47,9 @@ def test_no_answer_breaks_the_contract(
         access_key = UNKNOWN_KEY
     else:
         access_key = target.access_key if tried.access_key else ""
-    aimed = Target(target.url, access_key, target.user_jwt if tried.user_jwt else "")
+    aimed = target._replace(
+        access_key=access_key, user_jwt=target.user_jwt if tried.user_jwt else ""
+    )
     cases = request.config.getoption("--cases") or tried.cases
     is_good = tried.access_key and tried.user_jwt
     run = fuzz(aimed, folder, seed=seed, cases=cases, is_good=is_good)
