@@ -32,6 +32,7 @@ class ProblemType:
     title: str
     meaning: str
     remedy: str
+    example: Document
 
 
 class Contract:
@@ -159,11 +160,17 @@ def _also_parameters(document: Document) -> list[str]:
 
 def _problem_types(document: Document) -> Iterator[ProblemType]:
     for code, told in document.get("x-problems", {}).items():
-        yield ProblemType(code, told["status"], told["title"], told["meaning"], told["remedy"])
+        yield _problem_type(code, told["status"], told)
     for _, operation in operations(document):
         for status, response in operation["responses"].items():
             for code, told in response.get("x-problems", {}).items():
-                yield ProblemType(code, int(status), told["title"], told["meaning"], told["remedy"])
+                yield _problem_type(code, int(status), told)
+
+
+def _problem_type(code: str, status: int, told: Document) -> ProblemType:
+    return ProblemType(
+        code, status, told["title"], told["meaning"], told["remedy"], told["example"]
+    )
 
 
 def _without(node: Any, names: tuple[str, ...]) -> Any:

@@ -145,7 +145,10 @@ class _Views:
         if code not in self._contract.problems:
             raise NotFound
         kind = self._contract.problems[code]
-        return self._page("problem.html", problem=kind, status=HTTPStatus(kind.status))
+        example = json.dumps(kind.example, indent=2, ensure_ascii=False)
+        return self._page(
+            "problem.html", problem=kind, status=HTTPStatus(kind.status), example=example
+        )
 
     def _document(self) -> Document:
         host = flask.request.host

@@ -31,6 +31,7 @@ ODD: dict[str, Any] = {
             "title": "<script>alert(1)</script>",
             "meaning": "The header `<X-Odd>` is <missing>.",
             "remedy": "See https://example.com/a?b=1&c=2. Then `try` again.",
+            "example": {"code": "</code><b>"},
         },
     },
     "paths": {
@@ -365,6 +366,7 @@ def test_each_error_has_a_page_that_tells_what_to_do(
         page = Page(outside.get(f"/v1/users/problems/{code}").text)
         for told in (code, str(kind.status), kind.title, kind.meaning, kind.remedy):
             assert told.replace("`", "") in page.words
+        assert json.dumps(kind.example, indent=2, ensure_ascii=False) in page.text
 
 
 def test_pages_show_what_the_contract_says_and_run_none_of_it() -> None:
@@ -376,6 +378,7 @@ def test_pages_show_what_the_contract_says_and_run_none_of_it() -> None:
     answer = odd.get(address)
     assert "<title>&lt;script&gt;alert(1)&lt;/script&gt;: Coord Users API</title>" in answer.text
     assert "<code>&lt;b&gt;&amp;</code>" in answer.text
+    assert "&#34;code&#34;: &#34;&lt;/code&gt;&lt;b&gt;&#34;" in answer.text
     assert "The header <code>&lt;X-Odd&gt;</code> is &lt;missing&gt;." in answer.text
     page = Page(answer.text)
     assert "https://example.com/a?b=1&c=2" in page.all("a", "href")

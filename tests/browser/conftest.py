@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import queue
 import re
@@ -60,6 +61,7 @@ class Sandbox(NamedTuple):
 
     url: str
     access_key: str
+    user_jwt: str
     test_jwt: str
     standin: str
     secret_key: str
@@ -91,10 +93,46 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield Sandbox(
             told(r"Explorer +(\S+)/v1/users/ui/"),
             told(r"Access key +(\S+)"),
+            told(r"User JWT +(\S+)"),
             told(r"Test JWT +(\S+)"),
             told(r"Stand-in +(\S+)"),
             told(r"Stand-in .*\(key (\S+)\)"),
         )
+
+
+@pytest.fixture(scope="session")
+def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start the mock, and give its address."""
+    folder = tmp_path_factory.mktemp("mock")
+    with _process(folder, os.environ, "mock", "--port", "0") as lines:
+        until = time.monotonic() + DEADLINE
+        line = ""
+        while not (found := re.match(r"Explorer +(\S+)/v1/users/ui/", line)):
+            line = lines.get(timeout=max(until - time.monotonic(), 0.001))
+            assert line, f"the mock ended: {(folder / 'stderr').read_text()}"
+        yield found[1]
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    """Serve an empty page at another origin of this machine, and give its address."""
+
+    class Empty(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><link rel=icon href=data:,>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{serving.server_port}/"
+        serving.shutdown()
+        thread.join(DEADLINE)
 
 
 @pytest.fixture(scope="session")

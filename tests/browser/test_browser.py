@@ -8,64 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
+from browser.explored import authorize, execute, explore, field, shown
 
 if TYPE_CHECKING:
     from browser.conftest import Sandbox, Server
-    from playwright.sync_api import Locator, Page, Request
-
-SEED = Path(__file__).parent.parent / "data" / "seed.yaml"
-NARROW = {"width": 375, "height": 667}
-
-
-class Shown(NamedTuple):
-    """An exchange with the API, as the explorer shows it."""
-
-    request: Request
-    status: str
-    body: Any
-
-
-def explore(page: Page, url: str) -> None:
-    """Open the explorer by the service's address alone."""
-    page.goto(url)
-    page.get_by_role("button", name="Try it out").wait_for()
-
-
-def field(page: Page, name: str) -> Locator:
-    """Find where a parameter is typed in."""
-    return page.locator(f'tr[data-param-name="{name}"]').locator("input, textarea")
-
-
-def execute(page: Page) -> Shown:
-    """Press "Execute", and read what is shown then."""
-    with page.expect_request("**/stripe_info?*") as asked:
-        page.get_by_role("button", name="Execute").click()
-    return shown(page, asked.value)
-
-
-def shown(page: Page, request: Request) -> Shown:
-    row = page.locator(".live-responses-table tbody tr.response")
-    row.locator(".highlight-code").wait_for()
-    return Shown(
-        request,
-        row.locator(".response-col_status").inner_text().split()[0],
-        json.loads(row.locator(".highlight-code code").inner_text()),
-    )
-
-
-def authorize(page: Page, user_jwt: str) -> None:
-    """Give the user's JWT in the dialog, by hand."""
-    page.locator(".auth-wrapper > .authorize").click()
-    dialog = page.locator(".dialog-ux")
-    dialog.get_by_role("textbox").fill(user_jwt)
-    dialog.get_by_role("button", name="Apply credentials").click()
-    dialog.get_by_role("button", name="Close").click()
-    dialog.wait_for(state="detached")
+    from playwright.sync_api import Locator, Page
 
 
 def test_sandbox_gives_200_with_nothing_typed(page: Page, sandbox: Sandbox) -> None:
@@ -204,63 +154,3 @@ def tab_to(target: Locator) -> None:
             assert target.evaluate("(one) => getComputedStyle(one).outlineStyle") == "solid"
             return
     pytest.fail("the tabulator does not lead there")
-
-
-def test_narrow_screens_need_no_scrolling_sideways(page: Page, sandbox: Sandbox) -> None:
-    """On a telephone all fits, answers included; long lines of code scroll in their own frame."""
-    page.set_viewport_size(NARROW)
-    for address in ("problems/", "problems/resource_missing", "ui/"):
-        page.goto(f"{sandbox.url}/v1/users/{address}")
-        page.get_by_role("heading").first.wait_for()
-        assert too_wide(page) == []
-    page.get_by_role("button", name="Try it out").click()
-    assert execute(page).status == "200"
-    assert too_wide(page) == []
-    page.locator(".auth-wrapper > .authorize").click()
-    page.get_by_role("heading", name="Available authorizations").wait_for()
-    assert too_wide(page) == []
-
-
-def too_wide(page: Page) -> list[str]:
-    """Name what reaches beyond the screen, or beyond its own box, and has no frame to scroll in."""
-    return list(
-        page.evaluate(
-            """() => [...document.body.querySelectorAll("*")].filter((one) => {
-                const framed = one.parentElement.closest("pre, .microlight");
-                const box = one.parentElement.closest(".opblock") ?? document.documentElement;
-                const most = box.getBoundingClientRect().right;
-                return !framed && one.getBoundingClientRect().right > most;
-            }).map((one) => `${one.tagName}.${one.className}`)"""
-        )
-    )
-
-
-def test_descriptions_of_the_seed_read_well(page: Page, sandbox: Sandbox) -> None:
-    """The seed's text is there, word for word and once, its code in blocks with their lines."""
-    [seed] = (one for one in yaml.safe_load_all(SEED.read_text()) if one)
-    text = seed["info"]["description"]
-    fence = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    explore(page, sandbox.url)
-    description = page.locator(".info .description")
-    assert description.locator("pre > code").all_text_contents() == fence.findall(text)
-    rendered = " ".join(description.inner_text().split())
-    assert rendered == " ".join(text.replace("`", "").split())
-    assert page.get_by_text("Assuming your already have a customer").count() == 1
-    assert page.locator(".opblock").count() == 1
-    assert description.locator("p br").evaluate_all(
-        "(breaks) => breaks.every((one) => getComputedStyle(one).display === 'none')"
-    )
-
-
-def test_pages_follow_the_wish_for_darkness(page: Page, sandbox: Sandbox) -> None:
-    """Where the system is dark, so are the explorer and the pages on errors."""
-    page.emulate_media(color_scheme="dark")
-    for address in ("problems/card_declined", "problems/", "ui/"):
-        page.goto(f"{sandbox.url}/v1/users/{address}")
-        page.get_by_role("heading").first.wait_for()
-        for element, style in (("body", "backgroundColor"), ("h1", "color")):
-            [red, green, blue] = page.locator(element).evaluate(
-                "(one, style) => getComputedStyle(one)[style].match(/\\d+/g).map(Number)", style
-            )
-            is_light = min(red, green, blue) > 160
-            assert is_light == (element == "h1")
