@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +10,7 @@ from clients.calls import Call, Client
 from clients.generator import run
 from clients.node_clients import GeneratedTypeScript, SwaggerClient
 from clients.python_clients import Bravado, GeneratedPython
-from sandboxed import COMMAND, Printed
+from sandboxed import Printed
 
 pytestmark = [
     # Bravado uses what jsonschema has newer ways for.
@@ -24,30 +21,6 @@ pytestmark = [
 CLIENTS: list[Any] = [Bravado, GeneratedPython, SwaggerClient, GeneratedTypeScript]
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Printed]:
-    """Give a sandbox: the real service in a process of its own."""
-    with subprocess.Popen(
-        [COMMAND, "sandbox", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=tmp_path_factory.mktemp("sandbox"),
-        # One user has a card refused by way of each client.
-        env={**os.environ, "REFUSALS_PER_USER": "1000"},
-    ) as process:
-        try:
-            yield Printed(process)
-        finally:
-            process.terminate()
-
-
-@pytest.fixture(scope="module")
-def document(sandbox: Printed) -> str:
-    """Give the address of the served document."""
-    return sandbox.value("Explorer").replace("/ui/", "/swagger.json")
-
-
 @pytest.fixture(scope="module", params=CLIENTS, ids=lambda client: client.__name__)
 def client(
     request: pytest.FixtureRequest, document: str, tmp_path_factory: pytest.TempPathFactory
@@ -55,13 +28,6 @@ def client(
     """Give each client in turn, made from the served document."""
     made: Client = request.param(document, tmp_path_factory.mktemp(request.param.__name__))
     return made
-
-
-@pytest.fixture(scope="module")
-def good(sandbox: Printed) -> Call:
-    """Give a call that succeeds, once and again: the token is the user's latest."""
-    told = (sandbox.value(name) for name in ("Access key", "User JWT", "Fresh token"))
-    return Call(*told)
 
 
 def test_generator_has_nothing_to_say_against_the_document(document: str) -> None:
