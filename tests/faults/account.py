@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from faults.scripted import stripe_error
+from faults.scripted import Fault, stripe_error
 from faults.wire import Answer, Request
 
 DECLINES: dict[str, tuple[str, str | None]] = {
@@ -132,6 +132,22 @@ class Account:
         """Do what Stripe may do after 24 hours."""
         with self.lock:
             self._kept = {key: kept for key, kept in self._kept.items() if kept.answer is None}
+
+    def answer(self, call: Call, fault: Fault, meanwhile: Callable[[], object]) -> Answer:
+        """Do what a call asks for, as far as its fault lets it, and give what shall be sent."""
+        sent = fault.answer or Answer(503, b"")
+        if call.request.method != "POST":
+            answer = self.other(call) if fault.executed else sent
+            return fault.answer or answer
+        if not fault.executed and not fault.kept:
+            return sent
+        answer = self.post(
+            call,
+            meanwhile=meanwhile,
+            kept=fault.answer if fault.kept else None,
+            executed=fault.executed,
+        )
+        return answer if fault.kept or fault.answer is None else fault.answer
 
     def post(
         self, call: Call, *, meanwhile: Callable[[], object], kept: Answer | None, executed: bool

@@ -133,21 +133,11 @@ class Double:
         return Fault()
 
     def _answer(self, call: Call, fault: Fault) -> Answer:
-        sent = fault.answer or Answer(503, b"")
-        if call.request.method != "POST":
-            answer = self.account.other(call) if fault.executed else sent
-            return fault.answer or answer
-        if not fault.executed and not fault.kept:
-            return sent
-        answer = self.account.post(
-            call,
-            meanwhile=lambda: self._meanwhile(fault),
-            kept=fault.answer if fault.kept else None,
-            executed=fault.executed,
-        )
-        if self.on_executed and fault.executed and not call.replayed:
+        answer = self.account.answer(call, fault, lambda: self._meanwhile(fault))
+        is_done = call.request.method == "POST" and fault.executed and not call.replayed
+        if self.on_executed and is_done:
             self.on_executed(call)
-        return answer if fault.kept or fault.answer is None else fault.answer
+        return answer
 
     def _meanwhile(self, fault: Fault) -> None:
         if fault.hold == "during":

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import unittest.mock
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,7 +46,12 @@ class Crashes:
             setattr(attempts, arrow, self._arrow(arrow, getattr(attempts, arrow)))
         for call in ("create_customer", "replace_card"):
             setattr(stripe, call, self._call(getattr(stripe, call)))
-        event.listen(database.engine, "commit", self._committing)
+        self._engine = database.engine
+        event.listen(self._engine, "commit", self._committing)
+
+    def end(self) -> None:
+        """Watch no longer."""
+        event.remove(self._engine, "commit", self._committing)
 
     def hit(self, point: str) -> None:
         """End here, or wait here once, if this is the point."""
@@ -97,6 +103,8 @@ class House:
     Args:
         url: of a migrated database.
         double: Stripe.
+        network: carries calls in the place of sockets.
+        database: opened by another, who closes it too.
         call, request: how long to wait, in seconds.
         lease: in seconds.
     """
@@ -110,13 +118,21 @@ class House:
         request: float = 2.0,
         lease: float = 1.0,
         per_user: int = 1000,
+        network: Any = None,
+        database: Database | None = None,
     ) -> None:
-        self.database = Database(url)
+        self._is_guest = database is not None
+        self.database = database or Database(url)
         self.double = double
         self.request = request
         limits = Limits(per_user, 100_000, 3600.0)
         self.attempts = Attempts(self.database, Seal(SECRET_KEY), lease, limits)
-        self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)
+        if network is None:
+            self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)
+        else:
+            connections = "app.stripe_account.Connections"
+            with unittest.mock.patch(connections, return_value=network):
+                self.stripe = StripeAccount(SECRET_KEY)
         self.customers = Customers(
             self.attempts,
             self.stripe,
@@ -132,7 +148,9 @@ class House:
 
     def __exit__(self, *_: object) -> None:
         self.stripe.close()
-        self.database.close()
+        self.crashes.end()
+        if not self._is_guest:
+            self.database.close()
 
     def user(self, subject: str = "user-1", email: str | None = None) -> User:
         """Give a user of the one partner that there is."""

@@ -1,6 +1,6 @@
 """A process ends at any point of the rule, in-process and on both databases.
 
-The same with real processes and SIGKILL is in `test_kills.py`.
+The same with real processes and SIGKILL is in `test_kills.py`, and in any order in `test_model.py`.
 """
 
 from collections.abc import Callable

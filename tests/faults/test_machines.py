@@ -1,0 +1,127 @@
+"""Many machines on one PostgreSQL: behind a balancer, and with clocks that differ."""
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from faults.balancer import Balancer
+from faults.caller import Lost
+from faults.world import DEADLINE, Load, World, program
+from server_process import ServerProcess, serving
+
+import app
+
+CLIENTS = 16
+CLOCK = re.compile(r"\btime\.time|time_ns|datetime\.(now|utcnow|today)|gmtime\(\)")
+
+
+@contextmanager
+def closed(balancer: Balancer) -> Iterator[Balancer]:
+    yield balancer
+    balancer.stop()
+
+
+def test_server_killed_behind_a_balancer(on_postgresql: World) -> None:
+    """No caller who retries loses anything, and none is told of a failure that is final."""
+    world = on_postgresql
+    world.double.processing = 0.05
+    victim = ServerProcess(world.settings, world.log())
+    victim.wait_until_ready()
+    with (
+        serving(world.settings, world.log()) as other,
+        closed(Balancer([victim.url, other.url])) as balancer,
+        ThreadPoolExecutor(CLIENTS) as threads,
+    ):
+        load = Load(world, lambda: [balancer.url])
+        clients = [threads.submit(load.client, f"user-{number}") for number in range(CLIENTS)]
+        try:
+            load.wait_for(CLIENTS)
+            victim.process.kill()
+            assert victim.process.wait(10) == -9
+            load.wait_for(2 * CLIENTS)
+        finally:
+            load.over.set()
+        for each in clients:
+            each.result(DEADLINE)
+        world.settle()
+    # It was at work when it was killed, or this shows nothing.
+    assert load.counts["lost"]
+    assert len(world.double.account.live()) == CLIENTS
+    assert world.audit().is_clean, world.audit()
+
+
+def behind(world: World, seconds: float) -> ServerProcess:
+    """Start a server whose machine's clock is so much off."""
+    server = ServerProcess(
+        world.settings, world.log(), program=program("skewed.py"), SKEW=str(seconds)
+    )
+    server.wait_until_ready()
+    return server
+
+
+@pytest.fixture
+def machines(on_postgresql: World) -> Iterator[tuple[ServerProcess, ServerProcess]]:
+    """Give two servers whose clocks differ by a minute."""
+    servers = behind(on_postgresql, -30.0), behind(on_postgresql, 30.0)
+    yield servers
+    for server in servers:
+        server.process.terminate()
+        server.process.wait(DEADLINE)
+
+
+@pytest.mark.parametrize("slow", [0, 1], ids=["behind", "ahead"])
+def test_clocks_that_differ_do_not_end_a_lease(
+    on_postgresql: World, machines: tuple[ServerProcess, ServerProcess], slow: int
+) -> None:
+    """What one machine is at is left alone by the other: one call for each card, one by one."""
+    world = on_postgresql
+    world.double.processing = 1.0
+    first, second = world.double.account.token(), world.double.account.token()
+    with ThreadPoolExecutor(2) as threads:
+        pending = threads.submit(world.save, machines[slow].url, first, "user-1")
+        until = time.monotonic() + DEADLINE
+        while not world.double.calls:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert world.save(machines[1 - slow].url, second, "user-1").status == 200
+        assert pending.result(DEADLINE).status == 200
+    assert [entry.token for entry in world.double.account.ledger] == [first, second]
+    assert len(world.double.calls) == 2
+    one, two = world.double.account.ledger
+    assert two.at - one.at > world.double.processing
+    assert world.audit().is_clean, world.audit()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("killed", [0, 1], ids=["behind", "ahead"])
+def test_clocks_that_differ_do_not_keep_a_lease(
+    on_postgresql: World, machines: tuple[ServerProcess, ServerProcess], killed: int
+) -> None:
+    """What a killed machine was at is finished by the other within the minute, by itself."""
+    world = on_postgresql
+    world.double.on_executed = lambda _call: machines[killed].process.kill()
+    token = world.double.account.token()
+    with pytest.raises(Lost):
+        world.save(machines[killed].url, token, "user-1")
+    world.double.on_executed = None
+    assert world.settle() < DEADLINE
+    assert world.save(machines[1 - killed].url, token, "user-1").status == 200
+    assert len(world.double.account.ledger) == 1
+    assert world.audit().is_clean, world.audit()
+
+
+def test_service_reads_its_clock_in_few_places() -> None:
+    """For JWTs, which are dated by others' clocks, and for what is old by hours; never for leases.
+
+    Where it does so otherwise, the two tests above may not see it.
+    """
+    readers = {
+        path.name
+        for path in Path(app.__file__).parent.glob("*.py")
+        if CLOCK.search(path.read_text())
+    }
+    assert readers == {"identity.py", "reconcile.py", "sandbox.py"}
