@@ -23,8 +23,10 @@ MOST_BODY_BYTES = 128 * 1024
 MOST_WAITING = 16
 # What a caller may go on to send once it was refused, so that it gets to read why.
 MOST_IGNORED_BYTES = 8 * 1024 * 1024
-# How long a caller may take to read what it was answered, and to end its connection, in seconds.
+# How long a caller may take to read what it was answered, in seconds, and how long one that still
+# sends is borne so that it can.
 READ_SECONDS = 20.0
+LINGER_SECONDS = 2.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -37,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head = True
     _size = 0
     _is_deaf = False
+    _has_ended = False
     _hurry: asyncio.TimerHandle | None = None
     _watch: asyncio.TimerHandle | None = None
 
@@ -99,6 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a caller that has sent all and closed its half; end the connection otherwise."""
+        self._has_ended = True
         if self._is_owed() and not self.cycle.more_body:
             self.cycle.keep_alive = False
             return True
@@ -113,7 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Watch a caller that does not read as fast as it is answered."""
         super().pause_writing()
-        self._start_watch()
+        self._start_watch(READ_SECONDS)
 
     def resume_writing(self) -> None:
         """Watch it no more."""
@@ -127,13 +131,15 @@ class BoundedProtocol(HttpToolsProtocol):
         While the caller still sends, only our half is closed: else it would never read its answer
         (RFC 9112, section 9.6).
         """
-        if self._is_deaf or not self._in_head:
+        if (self._in_head and not self._is_deaf) or self._has_ended:
+            transport.close()
+            self._start_watch(READ_SECONDS)
+        else:
             self._is_deaf = True
             self.flow.resume_reading()
+            has_all = transport.get_write_buffer_size() == 0
             transport.write_eof()
-        else:
-            transport.close()
-        self._start_watch()
+            self._start_watch(LINGER_SECONDS if has_all else READ_SECONDS)
 
     def _read(self, data: bytes) -> None:
         while True:
@@ -202,9 +208,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._hurry.cancel()
             self._hurry = None
 
-    def _start_watch(self) -> None:
+    def _start_watch(self, seconds: float) -> None:
         self._stop_watch()
-        self._watch = self.loop.call_later(READ_SECONDS, self.transport.abort)
+        self._watch = self.loop.call_later(seconds, self.transport.abort)
 
     def _stop_watch(self) -> None:
         if self._watch is not None:

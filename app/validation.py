@@ -16,7 +16,7 @@ from connexion.operations import AbstractOperation
 from jsonschema import Draft4Validator
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import trace
@@ -87,7 +87,10 @@ class RequestCheck:
         self.check_query(QueryParams(scope["query_string"]))
         message = await receive()
         if self._has_body:
-            self.check_body(message["body"], Headers(scope=scope).get("content-type", ""))
+            headers = MutableHeaders(scope=scope)
+            self.check_body(message["body"], headers.get("content-type", ""))
+            # For Connexion, a type in capitals, or one with a bare `;`, is no JSON.
+            headers["content-type"] = self._media_types[0]
         traced = trace.current()
         traced.seconds["checks"] = time.perf_counter() - traced.began
 

@@ -79,10 +79,20 @@ def test_chunked_body_is_a_body(caller: Caller) -> None:
     assert answer.status_code == 200
 
 
-def test_charset_utf_8_is_taken(caller: Caller) -> None:
-    """200: the charset may be said."""
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json; charset=UTF-8",
+        'application/json;charset="utf8"',
+        "APPLICATION/JSON;charset=UTF8",
+        "application/json;",
+        " application/json ; ",
+    ],
+)
+def test_media_type_in_other_letters(caller: Caller, content_type: str) -> None:
+    """200: it may be in capitals, and the charset may be said (RFC 9110, section 8.3.1)."""
     content = b'{"coord_targeted_token": "tok_visa"}'
-    assert send(caller, content, "application/json; charset=UTF-8").status_code == 200
+    assert send(caller, content, content_type).status_code == 200
 
 
 @pytest.mark.parametrize(

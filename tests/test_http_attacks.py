@@ -6,7 +6,9 @@ answered has the shape of all errors, the headers of all answers, and repeats no
 
 import json
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -334,6 +336,31 @@ def test_caller_that_has_sent_all_may_close_its_half(target: Target) -> None:
         while piece := sock.recv(65536):
             answer += piece
     assert statuses(answer) == [200]
+
+
+def test_caller_that_has_closed_its_half_is_not_waited_for(target: Target) -> None:
+    """Nor one that was refused: both connections have ended, on both sides."""
+    began = time.monotonic()
+    for sent in (target.request() + b"\0", b"\0\r\n\r\n", target.request()[:-3]):
+        with socket.create_connection(target.address, DEADLINE) as sock:
+            sock.sendall(sent)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+            peer = sock.getsockname()
+        while peer in _open_connections():
+            assert time.monotonic() - began < 1.5
+
+
+def _open_connections() -> set[tuple[str, int]]:
+    """Give the addresses of the callers that this process still holds a connection to."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    established, close_wait, last_ack = "01", "08", "09"
+    return {
+        ("127.0.0.1", int(line[2].rpartition(":")[2], 16))
+        for line in lines
+        if line[3] in (established, close_wait, last_ack)
+    }
 
 
 def test_body_that_is_sent_at_once_and_is_too_large(target: Target) -> None:

@@ -126,6 +126,7 @@ def bundle(service: Service) -> bytes:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody read slowly."""
     monkeypatch.setattr(server, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(server, "LINGER_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize("last", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])

@@ -1,0 +1,222 @@
+"""What is believed of JWTs and keys: nothing that another, stricter reading would not."""
+
+import contextlib
+import json
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from fuzz.choices import Choices, choices
+from fuzz.inputs import count, inputs
+from fuzz.jwts import HMAC, MARK, ODD_JSON, SIGNERS, STRANGER, VALUES, forged
+from hypothesis import given
+from test_issuers_standin import AUDIENCE, ISSUER, SECRET
+
+from app.errors import ConfigurationError, InvalidUserToken, UserTokenExpired
+from app.issuers import check_url
+from app.jwts import Keys, published_keys, read, secret_key, strict_json, verified
+
+pytestmark = pytest.mark.fuzz
+
+PUBLISHED = published_keys({"keys": [by.jwk for by in SIGNERS]})
+SHARED = secret_key(SECRET)
+ORACLES: dict[str, Any] = {by.algorithm: jwt.PyJWK(by.jwk).key for by in SIGNERS}
+ORACLES["HS256"] = SECRET
+
+
+def strictly(text: str, algorithm: str) -> dict[str, Any]:
+    """Give the claims by PyJWT, told all that it can be told to demand."""
+    told: dict[str, Any] = jwt.decode(
+        text,
+        ORACLES[algorithm],
+        algorithms=[algorithm],
+        audience=AUDIENCE,
+        issuer=ISSUER,
+        leeway=31,
+        options={"require": ["iss", "aud", "sub", "exp"], "verify_iat": False},
+    )
+    return told
+
+
+def check_words(words: str, *sent: str) -> None:
+    """Hold what is told of a refusal to be short, one line, and nothing of what was sent."""
+    assert 0 < len(words) < 160
+    assert "\n" not in words
+    assert MARK not in words
+    assert not [piece for piece in sent if len(piece) > 12 and piece in words]
+
+
+@inputs(42_000)
+@given(choices)
+def test_what_is_believed_is_believed_by_others_too(choose: Choices) -> None:
+    text, by, is_genuine = forged(choose)
+    keys = SHARED if by is HMAC else PUBLISHED
+    refusal = None
+    try:
+        token = read(text)
+        key = keys.find(token.kid, token.algorithm)
+        claims = verified(token, key, AUDIENCE, time.time())
+    except (InvalidUserToken, UserTokenExpired) as error:
+        refusal = error
+    if refusal:
+        assert not is_genuine, refusal.detail
+        assert refusal.inner is None
+        check_words(refusal.detail, *text.split("."))
+        count("JWT", refusal.detail)
+    elif token.issuer != ISSUER:
+        count("JWT", "of an issuer that nobody has registered")
+    else:
+        told = strictly(text, token.algorithm)
+        assert (told["sub"], told["iss"]) == (claims.subject, ISSUER)
+        assert told.get("is_test_user", False) is claims.is_test
+        assert claims.email in (None, told.get("email"))
+        count("JWT", "believed, genuine" if is_genuine else "believed, changed in what is free")
+
+
+FRAGMENTS = [
+    *("1", "{", "}", "[", "]", ",", ":", '"a"', '"b"', '"a":', '"b":1', " ", "\n", "-", ".", "e"),
+    *("0", "9" * 20, "true", "false", "null", '"', "\\", "\\u", "d800", "\xe9", "\0", "{}", "[]"),
+    *ODD_JSON,
+    *(json.dumps(value) for value in VALUES),
+]
+
+
+def json_value(choose: Choices, depth: int = 3) -> Any:
+    """Give a value of any type."""
+    kind = choose.number(6) if depth else 0
+    if kind == 4:
+        return [json_value(choose, depth - 1) for _ in range(choose.number(4))]
+    if kind == 5:
+        names = ["a", "b", "", "keys", "é"]
+        return {choose.pick(names): json_value(choose, depth - 1) for _ in range(choose.number(4))}
+    return choose.pick(VALUES)
+
+
+@inputs(22_000)
+@given(choices)
+def test_json_that_is_taken_is_json_to_others(choose: Choices) -> None:
+    text = json.dumps(json_value(choose)) if choose.happens(3) else choose.text(FRAGMENTS, 8)
+    encoded = text.encode(choose.pick(["utf-8"] * 7 + ["utf-16"]), errors="surrogatepass")
+    value, twice = refused = object(), list[int]()
+    with contextlib.suppress(ValueError):
+        value = strict_json(encoded)
+    if value is refused[0]:
+        count("JSON", "refused")
+        return
+    assert repr(json.loads(encoded.decode())) == repr(value)
+    json.loads(encoded, object_pairs_hook=lambda pairs: twice.append(len(pairs) - len(dict(pairs))))
+    assert not any(twice)
+    json.dumps(value, allow_nan=False)
+    count("JSON", "taken")
+
+
+JWK_VALUES = [
+    *("RSA", "EC", "OKP", "oct", "P-256", "P-384", "Ed25519", "Ed448", "X25519", "sig", "enc"),
+    *("AQAB", "AQ", "Aw", "", "AA", "AAAA", "=", "*", "A" * 43, "A" * 342, "_" * 43, "verify"),
+    *("kid", "é", "k" * 300, "\0", *VALUES),
+]
+JWK_NAMES = ["kty", "kid", "use", "alg", "key_ops", "n", "e", "crv", "x", "y", "d", "k", "x5c"]
+
+
+def jwk(choose: Choices) -> dict[str, Any]:
+    """Give a key that is nearly fit."""
+    members: dict[str, Any] = dict(choose.pick([*SIGNERS, STRANGER]).jwk)
+    for _ in range(choose.number(3)):
+        members[choose.pick(JWK_NAMES)] = choose.pick(JWK_VALUES)
+    if choose.happens(5):
+        members.pop(choose.pick(JWK_NAMES), None)
+    return members
+
+
+@inputs(10_000)
+@given(choices)
+def test_keys_that_are_taken_are_fit_to_verify_with(choose: Choices) -> None:
+    document: Any = {"keys": [jwk(choose) for _ in range(1 + choose.number(3))]}
+    if choose.happens(10):
+        document = json_value(choose)
+    refusal = None
+    try:
+        keys = published_keys(document)
+    except ConfigurationError as error:
+        refusal = str(error)
+    if refusal:
+        check_words(refusal)
+        count("JWK Set", refusal)
+        return
+    for one in keys._keys:
+        (material,) = one._material
+        assert one.algorithm in ("RS256", "ES256", "EdDSA")
+        assert not isinstance(material, RSAPublicKey) or material.key_size >= 2048
+        assert not one.has_signed(b"message", b"")
+        assert not one.has_signed(b"message", bytes(64))
+    kids = [one["kid"] for one in document["keys"] if isinstance(one.get("kid"), str)]
+    assert len(kids) == len(set(kids))
+    count("JWK Set", "taken, with keys" if keys else "taken, with none for us")
+
+
+@inputs(3_000)
+@given(choices)
+def test_secret_that_is_taken_is_long_enough(choose: Choices) -> None:
+    pieces = [b"a" * 32, b"b" * 31, b"\n", b"", b"\r", b"\0" * 40, b"-----BEGIN PUBLIC KEY-----"]
+    pieces += [b"ssh-rsa AAAA", b"c" * 8, b"\xff" * 33, b"-----END PUBLIC KEY-----"]
+    secret = b"".join(choose.pick(pieces) for _ in range(1 + choose.number(5)))
+    refusal = None
+    try:
+        keys = secret_key(secret)
+    except ConfigurationError as error:
+        refusal = str(error)
+    if refusal:
+        check_words(refusal, secret.decode("latin-1"))
+    else:
+        assert isinstance(keys, Keys)
+        assert all(len(line) >= 32 for line in secret.split(b"\n"))
+    count("shared secret", refusal or "taken")
+
+
+SCHEMES = ["https://", "http://", "HTTPS://", "file://", "ftp://", "//", "", "https:/"]
+NAMES = ["", "user:pass@", "@", "\\", "%40"]
+HOSTS = [
+    *("issuer.example", "localhost", "127.0.0.1", "127.1", "[::1]", "[::]", "0", "0x7f.1", ""),
+    *("localhost.example", "127.0.0.1.nip.example", "[::ffff:127.0.0.1]", "2130706433", "[::1"),
+    *("127.0.0.1\\.example", "127.0.0.1#", "127.0.0.1?", "localhost%00", "LOCALHOST", "10.0.0.1"),
+]
+ENDS = [
+    "",
+    "/keys",
+    ":80",
+    ":0",
+    ":99999",
+    ":x",
+    "/a b",
+    "/#",
+    "/?q",
+    "/\n",
+    "/é",
+    "/" + "a" * 2000,
+]
+
+
+@inputs(6_000)
+@given(choices)
+def test_keys_are_fetched_by_https_or_from_this_machine(choose: Choices) -> None:
+    parts = (SCHEMES, NAMES if choose.happens(3) else [""], HOSTS, ENDS)
+    url = "".join(choose.pick(some) for some in parts)
+    refusal = None
+    try:
+        check_url(url)
+    except ConfigurationError as error:
+        refusal = str(error)
+    if refusal:
+        check_words(refusal, url)
+    else:
+        split = urlsplit(url)
+        assert "@" not in split.netloc
+        assert url.isascii()
+        if split.scheme != "https":
+            assert split.scheme == "http"
+            host = str(split.hostname)
+            assert host in ("localhost", "::1", "::ffff:127.0.0.1") or host.startswith("127.")
+    count("URL of keys", refusal or "taken")
