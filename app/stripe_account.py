@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import stripe
 
@@ -25,6 +26,7 @@ TOKEN_CODES = frozenset({"livemode_mismatch", "invalid_source", "source_already_
 # "true" where Stripe kept an answer and gives it again; see "Sent idempotency" in its guide to
 # low-level errors. A failure without it may be of a call that never came as far as its key.
 REPLAYED = "Idempotent-Replayed"
+CUSTOMERS = "/v1/customers"
 CODE = re.compile("[a-z0-9_]{1,100}")
 # The SDK logs the bodies that it sends at DEBUG, card tokens included.
 logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -84,15 +86,15 @@ class StripeAccount:
     ) -> None:
         self._http = Connections(connections)
         self._observe = observe
-        client = stripe.StripeClient(
+        # Without types: its `raw_request` has none. That is the SDK without its objects, which take
+        # as long to make of an answer as the answer to come over the wire of this machine.
+        self._sdk: Any = stripe.StripeClient(
             secret_key,
             base_addresses={"api": api_base} if api_base else {},
             # `app.customers` decides when to ask again: it knows how much time is left.
             max_network_retries=0,
             http_client=SdkClient(self._http),
         )
-        # The SDK's types of parameters lack `source`, which Stripe's API still takes.
-        self._customers: Any = client.v1.customers
 
     def create_customer(
         self,
@@ -126,7 +128,11 @@ class StripeAccount:
         return self._ask(
             "create",
             timeout,
-            lambda: _customer(self._customers.create(params, {"idempotency_key": idempotency_key})),
+            lambda: _customer(
+                self._sdk.raw_request(
+                    "post", CUSTOMERS, **params, idempotency_key=idempotency_key
+                ).data
+            ),
         )
 
     def replace_card(
@@ -152,7 +158,9 @@ class StripeAccount:
             "update",
             timeout,
             lambda: _customer(
-                self._customers.update(customer_id, params, {"idempotency_key": idempotency_key})
+                self._sdk.raw_request(
+                    "post", _path(customer_id), **params, idempotency_key=idempotency_key
+                ).data
             ),
         )
 
@@ -166,7 +174,9 @@ class StripeAccount:
             Misconfigured, OutcomeUnknown: as for `create_customer`.
         """
         return self._read(
-            "retrieve", timeout, lambda: _customer(self._customers.retrieve(customer_id))
+            "retrieve",
+            timeout,
+            lambda: _customer(self._sdk.raw_request("get", _path(customer_id)).data),
         )
 
     def created_between(self, first: float, last: float, *, timeout: float) -> Iterator[Customer]:
@@ -205,7 +215,7 @@ class StripeAccount:
             CustomerGone: it is gone already.
             Misconfigured, OutcomeUnknown: as for `create_customer`.
         """
-        self._read("delete", timeout, lambda: self._customers.delete(customer_id))
+        self._read("delete", timeout, lambda: self._sdk.raw_request("delete", _path(customer_id)))
 
     def reach(self, *, timeout: float) -> None:
         """Ask for nothing much, to see whether Stripe answers and takes the key.
@@ -242,8 +252,8 @@ class StripeAccount:
             raise OutcomeUnknown(f"Stripe refused to tell: {odd}") from odd
 
     def _page(self, params: dict[str, Any]) -> tuple[list[Customer], bool]:
-        page = self._customers.list(params)
-        return [_customer(item) for item in page.data], page.has_more
+        page = self._sdk.raw_request("get", CUSTOMERS, **params).data
+        return [_customer(item) for item in page["data"]], page["has_more"]
 
 
 class SdkClient(stripe.HTTPClient):
@@ -265,13 +275,16 @@ class SdkClient(stripe.HTTPClient):
             raise stripe.APIConnectionError(str(silence)) from silence  # type: ignore[no-untyped-call]
 
 
+def _path(customer_id: str) -> str:
+    return f"{CUSTOMERS}/{quote(customer_id, safe='')}"
+
+
 def _customer(answer: Any) -> Customer:
-    if getattr(answer, "deleted", False) is True:
+    if answer.get("deleted") is True:
         raise CustomerGone
-    if answer.object != "customer" or not answer.id.startswith("cus_"):
+    if answer["object"] != "customer" or not answer["id"].startswith("cus_"):
         raise ValueError("no customer")
-    metadata = getattr(answer, "metadata", None)
-    return Customer(answer.id, metadata.to_dict() if metadata else {})
+    return Customer(answer["id"], dict(answer.get("metadata") or {}))
 
 
 def _told(ask: Callable[[], Answer]) -> Answer:
