@@ -28,6 +28,7 @@ from app.database import Database
 from app.errors import UsersApiError
 from app.identity import User
 from app.limits import Limits
+from app.prepared import Prepared
 from app.seal import Seal, Unreadable
 from app.tables import issuers, now, refusals, users
 
@@ -39,7 +40,6 @@ NOTHING = {
 }
 
 
-# Built once: it is on the way of each request that succeeds.
 ACCEPT = (
     update(users)
     .where(
@@ -113,7 +113,9 @@ class Attempts:
         self._lease = lease
         self._limits = limits
         insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-        self._begin = _begin_statement(insert[database.engine.dialect.name], limits)
+        dialect = database.engine.dialect
+        self._begin = Prepared(_begin_statement(insert[dialect.name], limits), dialect)
+        self._accept = Prepared(ACCEPT, dialect)
 
     def begin(self, user: User, token: str, request_id: str = "") -> Attempt | None:
         """Settled -> leased, and the row made for a new user.
@@ -136,7 +138,7 @@ class Attempts:
             "p_lease": self._lease,
         }
         with self._database.writing() as connection:
-            row = connection.execute(self._begin, values).one_or_none()
+            row = self._begin.run(connection, values).one_or_none()
         if row is None:
             return None
         return Attempt(
@@ -255,7 +257,7 @@ class Attempts:
             "token_hash": attempt.token_hash,
         }
         with self._database.writing() as connection:
-            if connection.execute(ACCEPT, values).rowcount != 1:
+            if self._accept.run(connection, values).rowcount != 1:
                 raise LeaseLost
 
     def refuse(self, attempt: Attempt, error: UsersApiError, partner_id: int | None) -> None:
