@@ -4,9 +4,9 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 
 from app.problems import Answer
 
@@ -38,12 +38,12 @@ class Loopback(Container[str]):
         return bool(self._FORM.fullmatch(str(origin)))
 
 
-def is_preflight(method: str, headers: Headers, origins: Container[str]) -> bool:
+def is_preflight(method: str, headers: Mapping[bytes, bytes], origins: Container[str]) -> bool:
     """Tell whether a browser asks if a page of these origins may send a request."""
     return (
         method == "OPTIONS"
-        and "access-control-request-method" in headers
-        and headers.get("origin", "") in origins
+        and b"access-control-request-method" in headers
+        and headers.get(b"origin", b"").decode("latin-1") in origins
     )
 
 
@@ -55,8 +55,7 @@ def allow(origin: str, origins: Container[str], headers: MutableHeaders) -> None
         origins: whose pages may.
         headers: of the answer.
     """
-    if origins:
-        headers.add_vary_header("Origin")
+    headers.add_vary_header("Origin")
     if origin in origins:
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Expose-Headers"] = READ

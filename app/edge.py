@@ -5,6 +5,7 @@ the probes without a thread, and puts on each answer the headers that all answer
 """
 
 import asyncio
+import functools
 import ipaddress
 import re
 import time
@@ -12,7 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Container, Mapping
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import cors, trace
@@ -38,15 +39,22 @@ MOST_FIELDS = 100
 # Of two of these, the next program on the way may believe the other (RFC 9112, section 11.2).
 SINGLE_FIELDS = (b"host", b"authorization", b"content-type", b"transfer-encoding")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
+# Names and values are bytes, as they go over the wire: this is on the way of each request.
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+# On answers that do not say otherwise.
+UNLESS_SAID = [
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+]
 
 Probe = Callable[[], Awaitable[Answer]]
+# A request's, as they came: by name in lower case.
+Headers = Mapping[bytes, bytes]
 
 
 class Edge:
@@ -74,7 +82,10 @@ class Edge:
         self._probes = probes
         self._metrics = metrics
         self._settings = settings
-        self._trusted = [ipaddress.ip_network(one) for one in settings.trusted_proxies]
+        trusted = [ipaddress.ip_network(one) for one in settings.trusted_proxies]
+        self._is_trusted = functools.lru_cache(
+            lambda peer: any(ipaddress.ip_address(peer) in network for network in trusted)
+        )
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,11 +93,10 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        # Of a header that is sent twice, the first counts.
+        headers = dict(reversed(scope["headers"]))
         exchange = _Exchange(send, headers, self._settings.cors_origins)
         traced = trace.begin(exchange.request_id, self._settings.request_timeout)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         try:
             _check_head(scope, headers)
             if probe := self._probes.get(scope["path"]):
@@ -139,15 +149,14 @@ class Edge:
 
     def _behind_proxy(self, scope: Scope, headers: Headers) -> None:
         """Believe a trusted proxy of the host and scheme that the caller used."""
-        peer = ipaddress.ip_address(scope["client"][0]) if scope.get("client") else None
-        if peer is None or not any(peer in network for network in self._trusted):
+        if not scope.get("client") or not self._is_trusted(scope["client"][0]):
             return
-        scheme = headers.get("x-forwarded-proto", "").split(",")[-1].strip()
-        if scheme in ("http", "https"):
-            scope["scheme"] = scheme
-        host = headers.get("x-forwarded-host", "").split(",")[-1].strip()
+        scheme = headers.get(b"x-forwarded-proto", b"").split(b",")[-1].strip()
+        if scheme in (b"http", b"https"):
+            scope["scheme"] = scheme.decode()
+        host = headers.get(b"x-forwarded-host", b"").split(b",")[-1].strip()
         if host:
-            MutableHeaders(scope=scope)["host"] = host
+            MutableHeaders(scope=scope)["host"] = host.decode("latin-1")
 
 
 class _Exchange:
@@ -155,10 +164,10 @@ class _Exchange:
 
     def __init__(self, send: Send, headers: Headers, cors_origins: Container[str]) -> None:
         self._send = send
-        given = headers.get("x-request-id", "")
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         is_id = REQUEST_ID.fullmatch(given) and not SECRETS.search(given)
         self.request_id = given if is_id else uuid.uuid4().hex
-        self._origin = headers.get("origin", "")
+        self._origin = headers.get(b"origin", b"").decode("latin-1")
         self._cors_origins = cors_origins
         self.status = 0
         self.code = ""
@@ -175,16 +184,18 @@ class _Exchange:
         """Send one message of an answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(raw=message["headers"])
-            headers["X-Request-Id"] = self.request_id
-            for name, value in SECURITY_HEADERS.items():
-                headers[name] = value
-            headers.setdefault("Content-Security-Policy", NOTHING_RUNS)
-            headers.setdefault("Cache-Control", "no-store")
-            cors.allow(self._origin, self._cors_origins, headers)
+            said = {name for name, _ in message["headers"]}
+            raw = [
+                *message["headers"],
+                (b"x-request-id", self.request_id.encode()),
+                *SECURITY_HEADERS,
+                *[header for header in UNLESS_SAID if header[0] not in said],
+            ]
+            if self._cors_origins:
+                cors.allow(self._origin, self._cors_origins, MutableHeaders(raw=raw))
             if self.status in (408, 413):
-                headers["Connection"] = "close"
-            message["headers"] = headers.raw
+                raw.append((b"connection", b"close"))
+            message["headers"] = raw
         await self._send(message)
 
 
@@ -204,9 +215,9 @@ def _check_head(scope: Scope, headers: Headers) -> None:
             raise InvalidRequest(f"The header `{name.decode().title()}` is given more than once.")
     if b"host" not in names and scope["http_version"] == "1.1":
         raise InvalidRequest("The header `Host` is missing.")
-    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise InvalidRequest("The header `Transfer-Encoding` is another than `chunked`.")
-    if b"content-encoding" in names or not headers.get("content-type", "").isascii():
+    if b"content-encoding" in names or not headers.get(b"content-type", b"").isascii():
         raise UnsupportedMediaType
 
 
@@ -228,7 +239,7 @@ async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
         RequestTimeout: it does not arrive.
         InvalidRequest: what arrives is no HTTP.
     """
-    length = headers.get("content-length", "0")
+    length = headers.get(b"content-length", b"0")
     if len(length) > 10 or int(length) > MOST_BYTES:
         raise PayloadTooLarge
     body = bytearray()
@@ -246,10 +257,11 @@ async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
                 more = message.get("more_body", False)
     except TimeoutError:
         raise RequestTimeout from None
-    # Flask takes a body without a length, as chunked ones are, for none.
-    whole = MutableHeaders(scope=scope)
-    whole["content-length"] = str(len(body))
-    del whole["transfer-encoding"]
+    if b"transfer-encoding" in headers or headers.get(b"content-length") != b"%d" % len(body):
+        # Flask takes a body without a length, as chunked ones are, for none.
+        whole = MutableHeaders(scope=scope)
+        whole["content-length"] = str(len(body))
+        del whole["transfer-encoding"]
     return bytes(body)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from app import trace
+
 HERE = Path(__file__).parent
 # The last line of defence: no event is built from a secret, and yet none gets past here.
 SECRETS = re.compile(
@@ -25,7 +27,7 @@ def configure(log_format: str) -> None:
         log_format: `json` or `console`.
     """
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _with_request_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _with_own_frames,
@@ -61,6 +63,13 @@ def own_frames(trace: TracebackType | None) -> list[str]:
         for frame in traceback.extract_tb(trace)
         if Path(frame.filename).is_relative_to(HERE)
     ]
+
+
+def _with_request_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Say in which request it happened, if in one."""
+    if request_id := trace.current().request_id:
+        event["request_id"] = request_id
+    return event
 
 
 def _with_own_frames(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
