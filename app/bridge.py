@@ -7,7 +7,9 @@ is sent from the loop. `tests/test_bridge.py` fails when an upgrade moves what i
 
 import asyncio
 import contextvars
+import functools
 import io
+import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,11 +18,15 @@ import flask
 from a2wsgi.wsgi import build_environ
 from connexion import FlaskApp
 from connexion.apps.flask import FlaskOperation
+from connexion.context import _context, _operation
 from connexion.decorators import FlaskDecorator
+from connexion.decorators.response import SyncResponseDecorator
 from connexion.exceptions import InvalidSpecification, ResolverError
 from connexion.frameworks.flask import Flask as FlaskFramework
 from connexion.middleware.abstract import ROUTING_CONTEXT
 from connexion.middleware.routing import RoutingMiddleware
+from connexion.security import AbstractSecurityHandler
+from connexion.utils import inspect_function_arguments
 from starlette.types import Message, Receive, Scope, Send
 
 from app.errors import ConfigurationError, NotFound
@@ -34,6 +40,14 @@ class ExactRouting(RoutingMiddleware):  # type: ignore[misc]  # Connexion has no
         super().add_api(*args, **options)
         for router in (self.router, *(mount.app for mount in self.router.routes)):
             router.redirect_slashes = False
+
+
+JSON = "application/json"
+
+# Connexion inspects the signatures of the security functions anew for each request.
+AbstractSecurityHandler._accepts_kwarg = staticmethod(
+    functools.cache(AbstractSecurityHandler._accepts_kwarg)
+)
 
 
 class OneHop:
@@ -105,17 +119,31 @@ def build_now(app: FlaskApp) -> None:
 
 
 def _built_once(operation: FlaskOperation) -> Any:
-    """Decorate an operation's function once; Connexion does it anew for each request."""
+    """Call an operation's function with what was found out about the request on its way here.
+
+    Connexion decorates the function anew for each request, and reads the request once more for
+    parameters and forms. It still does so, though decorated once, for a function that takes more
+    than the checks have put into the context, or that gives more than an object.
+    """
+    function = operation._fn
+    names, takes_any = inspect_function_arguments(function)
+    arguments = frozenset(names)
     decorator = FlaskDecorator(jsonifier=operation.jsonifier)
-    function = decorator.decorate(operation._fn)
+    connexions_way = decorator.decorate(function)
+    answer = SyncResponseDecorator(framework=FlaskFramework, jsonifier=operation.jsonifier)
 
     def view(**_path: Any) -> Any:
         # Whatever reaches Flask in another way than by Connexion's routing was not checked.
         scope = flask.request.environ["asgi.scope"]
         if not scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id"):
             raise NotFound
-        request = FlaskFramework.get_request(uri_parser=decorator.uri_parser)
-        return function(request)
+        found = _context.get()
+        if takes_any or not arguments <= found.keys():
+            return connexions_way(FlaskFramework.get_request(uri_parser=decorator.uri_parser))
+        told = function(**{name: found[name] for name in arguments})
+        if isinstance(told, dict) and _operation.get().produces == [JSON]:
+            return flask.Response(json.dumps(told), content_type=JSON)
+        return answer.build_framework_response(told)
 
     return view
 

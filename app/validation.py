@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import trace
 from app.errors import InvalidRequest, UnsupportedMediaType, UsersApiError
+from app.verdicts import Verdicts
 
 
 def _pattern(
@@ -72,10 +73,12 @@ class RequestCheck:
         self._media_types = operation.consumes
         body = operation.request_body
         self._has_body = bool(body)
+        self._body_name = operation.body_name()
         self._requires_body = body.get("required", False)
         self._validator = RequestValidator(
             operation.body_schema(), format_checker=Draft4Validator.FORMAT_CHECKER
         )
+        self._verdicts = Verdicts(self._validator, refuses_read_only=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one request and hand it on.
@@ -88,9 +91,13 @@ class RequestCheck:
         message = await receive()
         if self._has_body:
             headers = MutableHeaders(scope=scope)
-            self.check_body(message["body"], headers.get("content-type", ""))
+            value = self.check_body(message["body"], headers.get("content-type", ""))
             # For Connexion, a type in capitals, or one with a bare `;`, is no JSON.
             headers["content-type"] = self._media_types[0]
+            if value is not None:
+                # What was checked is what the handler gets: no other parser reads it differently.
+                context = scope.setdefault("extensions", {}).setdefault("connexion_context", {})
+                context[self._body_name] = value
         traced = trace.current()
         traced.seconds["checks"] = time.perf_counter() - traced.began
 
@@ -111,18 +118,23 @@ class RequestCheck:
             if name not in given and parameter.get("required"):
                 raise InvalidRequest(f"The query parameter `{name}` is missing.")
 
-    def check_body(self, body: bytes, content_type: str) -> None:
-        """Check a body, first for what it says that it is, then for what it is."""
+    def check_body(self, body: bytes, content_type: str) -> Any:
+        """Check a body, first for what it says that it is, then for what it is.
+
+        Returns:
+            Its value; None where there is no body and need not be.
+        """
         if not body:
             if self._requires_body:
                 raise InvalidRequest("The request has no body.")
-            return
+            return None
         media_type, _, parameters = content_type.lower().partition(";")
         if media_type.strip() not in self._media_types or not UTF_8.fullmatch(parameters.strip()):
             raise UnsupportedMediaType
         value = _read(body)
-        if not self._validator.is_valid(value):
+        if not self._verdicts.is_valid(value):
             raise InvalidRequest(_fault(best_match(self._validator.iter_errors(value))))
+        return value
 
 
 class AnswerCheck:
@@ -135,8 +147,8 @@ class AnswerCheck:
 
     def __init__(self, app: ASGIApp, operation: AbstractOperation) -> None:
         self._app = app
-        self._validators = {
-            int(status): AnswerValidator(operation.response_schema(status))
+        self._verdicts = {
+            int(status): Verdicts(AnswerValidator(operation.response_schema(status)))
             for status in operation.responses
         }
 
@@ -161,10 +173,10 @@ class AnswerCheck:
 
     def check(self, status: int, body: bytes) -> None:
         """Check one answer."""
-        validator = self._validators.get(status)
-        if validator is None:
+        verdicts = self._verdicts.get(status)
+        if verdicts is None:
             raise UsersApiError(inner=f"the contract does not know the status {status}")
-        if not validator.is_valid(json.loads(body)):
+        if not verdicts.is_valid(json.loads(body)):
             raise UsersApiError(inner=f"an answer with status {status} breaks the contract")
 
 

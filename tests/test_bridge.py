@@ -1,21 +1,29 @@
 """The bridge to Flask, and what it uses of Connexion's private parts, which an upgrade may move."""
 
 import asyncio
+import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from connexion import FlaskApp
+from connexion import FlaskApp, Resolver
 from connexion.apps.flask import FlaskOperation
+from connexion.context import _context, _operation
 from connexion.decorators import FlaskDecorator
 from connexion.frameworks.flask import Flask as FlaskFramework
 from connexion.options import SwaggerUIOptions
+from connexion.security import AbstractSecurityHandler
 from serving import Caller
 
 from app.bridge import OneHop, build_now, replace_bridge
 from app.contract import Contract, Handlers
+from app.service import MIDDLEWARES
 from app.standin.server import StandIn
+
+NO_UI = SwaggerUIOptions(serve_spec=False, swagger_ui=False)
 
 
 def request(app: Any, *bodies: bytes) -> list[dict[str, Any]]:
@@ -115,7 +123,7 @@ def test_threads_are_as_many_as_asked_for(one_hop: Any) -> None:
 @pytest.fixture
 def connexion_app() -> FlaskApp:
     """Give the service's contract on Connexion as it comes."""
-    app = FlaskApp("app", swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False))
+    app = FlaskApp("app", swagger_ui_options=NO_UI)
     app.add_api(Contract.shipped("swagger.yaml").document, resolver=Handlers("app.handlers"))
     return app
 
@@ -137,6 +145,9 @@ def test_connexion_has_what_is_used_of_it(connexion_app: FlaskApp) -> None:
     assert hasattr(FlaskDecorator, "uri_parser")
     assert callable(decorator.decorate(operation._fn))
     assert callable(FlaskFramework.get_request)
+    assert callable(AbstractSecurityHandler._accepts_kwarg)
+    assert isinstance(_context, ContextVar)
+    assert isinstance(_operation, ContextVar)
 
 
 def test_connexions_own_parts_are_replaced(connexion_app: FlaskApp) -> None:
@@ -159,3 +170,73 @@ def test_operation_is_decorated_once(
 
     monkeypatch.setattr(FlaskDecorator, "decorate", decorate)
     assert caller.save(standin.new_token()).status_code == 200
+
+
+def test_security_functions_are_looked_at_once(
+    caller: Caller, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connexion inspects their signatures for each request."""
+    assert caller.save(standin.new_token()).status_code == 200
+
+    def signature(*_: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(inspect, "signature", signature)
+    assert caller.save(standin.new_token()).status_code == 200
+
+
+DOCUMENT = {
+    "swagger": "2.0",
+    "info": {"title": "t", "version": "1"},
+    "consumes": ["application/json"],
+    "produces": ["application/json"],
+    "paths": {
+        "/things/{name}": {
+            "post": {
+                "operationId": "act",
+                "parameters": [
+                    {"in": "path", "name": "name", "type": "string", "required": True},
+                    {"in": "query", "name": "number", "type": "integer"},
+                    {"in": "body", "name": "thing", "schema": {"type": "object"}},
+                ],
+                "responses": {"200": {"description": "OK"}, "201": {"description": "Made"}},
+            }
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "told"),
+    [
+        (lambda name, number, thing: [name, number, thing], 200, ["a", 7, {"b": 1}]),
+        (lambda thing: ({"got": thing}, 201), 201, {"got": {"b": 1}}),
+        (lambda thing: {"got": thing}, 200, {"got": {"b": 1}}),
+        (lambda **all_of_it: sorted(all_of_it), 200, ["name", "number", "thing"]),
+    ],
+)
+def test_operation_gets_all_that_the_contract_promises_it(
+    act: Callable[..., Any], status: int, told: Any
+) -> None:
+    """Path and query in their types, Connexion's own way where the checks have not found them."""
+
+    class Here(Resolver):
+        def resolve_function_from_operation_id(self, _operation_id: str) -> Callable[..., Any]:
+            return act
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[None]:
+        yield
+
+    app = FlaskApp(
+        "app", lifespan=lifespan, middlewares=list(MIDDLEWARES), swagger_ui_options=NO_UI
+    )
+    app.add_api(DOCUMENT, resolver=Here(), validate_responses=False)
+    bridge = replace_bridge(app, 1)
+    build_now(app)
+    try:
+        with app.test_client() as client:
+            answer = client.post("/things/a?number=7", json={"b": 1})
+    finally:
+        bridge.close()
+    assert (answer.status_code, answer.json()) == (status, told)

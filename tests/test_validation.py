@@ -34,6 +34,9 @@ class Operation:
         self.responses = {"200": {}}
         self._schema = schema
 
+    def body_name(self) -> str:
+        return "stripe_info"
+
     def body_schema(self) -> dict[str, Any]:
         return self._schema
 
