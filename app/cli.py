@@ -101,6 +101,7 @@ def serve(host: str, port: int, workers: int) -> None:
     settings = _settings()
     settings.require_stripe_key()
     app = create_app(settings)
+    server.settle_memory()
     options = {**server.options(settings), "host": host, "port": port}
     # Once all is finished, uvicorn raises the signal again that ended it: by then it is heeded.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -114,8 +115,9 @@ def serve(host: str, port: int, workers: int) -> None:
 
 def worker() -> Any:
     """Build the service in a worker process of `serve`."""
-    settings = _settings()
-    return create_app(settings)
+    app = create_app(_settings())
+    server.settle_memory()
+    return app
 
 
 @main.command()
