@@ -13,7 +13,7 @@ from app.problems import Answer
 # What a page may send besides what browsers let every page send.
 SENT = "Authorization, Content-Type, Prefer, X-Request-Id"
 # What a page may read besides what browsers let every page read.
-READ = "Preference-Applied, Retry-After, WWW-Authenticate, X-Request-Id"
+READ = "Retry-After, WWW-Authenticate, X-Request-Id"
 # How long a browser may go on without asking again, in seconds: the longest that Chromium takes.
 REMEMBERED = 7200
 # Tells what pages may send; that the one which asks may, `allow` adds.

@@ -92,11 +92,8 @@ class MockedOperation:
         body = {name: told.get(name, value) for name, value in answer.body.items()}
         if answer.status == 402 and "decline_code" in preferred:
             body["decline_code"] = preferred["decline_code"]
-        headers = dict(answer.headers)
-        if preferred:
-            headers["Preference-Applied"] = answer.preference
         return flask.Response(
-            json.dumps(body), answer.status, headers, content_type=answer.media_type
+            json.dumps(body), answer.status, answer.headers, content_type=answer.media_type
         )
 
     def _find(self, preferred: dict[str, str]) -> Documented:

@@ -6,12 +6,10 @@ The service is the real one, over a real socket; only Stripe is stood in for.
 import dataclasses
 import json
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -83,19 +81,6 @@ def for_another_partner(world: World) -> httpx.Response:
     return world.caller.post(GOOD, jwt=Partner(world.database, "Bolt").jwt())
 
 
-@contextmanager
-def unfinished_request(world: World) -> Iterator[socket.socket]:
-    """Send the head of a request that is let in, and nothing of its body."""
-    address = urlsplit(world.service.url)
-    with socket.create_connection((address.hostname, address.port)) as half:
-        half.sendall(f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n".encode())
-        until = time.monotonic() + 10
-        while "coord_users_in_flight 1.0" not in world.caller.http.get("/metrics").text:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        yield half
-
-
 def with_a_slow_body(world: World) -> httpx.Response:
     world.patch.setattr("app.edge.BODY_SECONDS", 0.2)
 
@@ -108,7 +93,11 @@ def with_a_slow_body(world: World) -> httpx.Response:
 
 
 def beside_another_request(world: World) -> httpx.Response:
-    with unfinished_request(world):
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(world.caller.save, "tok_standin_slow")
+        while "coord_users_in_flight 1.0" not in world.caller.http.get("/metrics").text:
+            assert not slow.done()
+            time.sleep(0.01)
         return world.caller.save("tok_visa")
 
 

@@ -14,6 +14,7 @@ from contract.schemas import Exact, Schema, whole
 OF_HTTP = frozenset(
     {
         "access-control-allow-origin",
+        "access-control-expose-headers",
         "cache-control",
         "connection",
         "content-length",

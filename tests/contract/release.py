@@ -21,7 +21,17 @@ from app.contract import Contract
 FILE = Path(__file__).with_name("released.yaml")
 # Words, and where a deployment happens to be.
 SPOKEN = frozenset(
-    {"title", "description", "summary", "example", "examples", "meaning", "remedy", "host"}
+    {
+        "title",
+        "description",
+        "summary",
+        "example",
+        "examples",
+        "x-example",
+        "meaning",
+        "remedy",
+        "host",
+    }
 )
 HEAD = "# Made by `tox run -e renew-contract`: what clients rely on. See release.py.\n"
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from serving import PATH, Caller, Partner, Service
 
-from app import server
+from app import protocol
 from app.config import Settings
 from app.standin.server import StandIn
 
@@ -33,7 +33,7 @@ def is_cut_off(sock: socket.socket) -> bool:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> float:
     """Let nobody take long."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     return 0.3
 
 
@@ -77,7 +77,7 @@ def test_head_that_begins_behind_a_slow_request_does_not_end_it(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, partner: Partner
 ) -> None:
     """The request is answered first; whoever goes on so slowly is cut off then."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
     request = (
         f"POST {PATH}?access_key={partner.access_key} HTTP/1.1\r\nHost: x\r\n"
         f"Authorization: Bearer {partner.jwt()}\r\nContent-Type: application/json\r\n"
@@ -125,8 +125,8 @@ def bundle(service: Service) -> bytes:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody read slowly."""
-    monkeypatch.setattr(server, "READ_SECONDS", 0.5)
-    monkeypatch.setattr(server, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize("last", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
