@@ -210,6 +210,19 @@ def _post_raw(caller: Caller, content: Any, content_type: str) -> httpx.Response
     )
 
 
+@pytest.mark.parametrize("name", ["more", "access_key"])
+def test_query_that_is_not_documented(caller: Caller, name: str) -> None:
+    """400 invalid_request: an unknown parameter, or a known one once more."""
+    access_key = caller.partner.access_key
+    answer = caller.http.post(
+        PATH,
+        params=[("access_key", access_key), (name, access_key)],
+        headers={"Authorization": f"Bearer {caller.partner.jwt()}"},
+        json=TOKEN,
+    )
+    assert_answer(answer, 400, "invalid_request")
+
+
 def test_body_left_out(caller: Caller) -> None:
     """400 invalid_request."""
     assert_answer(_post_raw(caller, b"", "application/json"), 400, "invalid_request")
