@@ -43,6 +43,9 @@ def options(settings: Settings) -> dict[str, Any]:
         # `app.edge` believes proxies, by address.
         "proxy_headers": False,
         "timeout_graceful_shutdown": int(settings.request_timeout) + 5,
+        # A worker is mute until it has imported all this: on a busy machine longer than uvicorn's
+        # five seconds, after which it would be ended and begun again, for ever.
+        "timeout_worker_healthcheck": 60,
         # Callers who come at once wait here rather than being turned away.
         "backlog": 4096,
     }

@@ -222,6 +222,23 @@ def test_serve(
     assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.long
+def test_serve_waits_for_workers_that_are_slow_to_start(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uvicorn ends a worker that is mute for five seconds, as one that imports on a busy machine.
+
+    Here each Python sleeps for longer than that before it does anything.
+    """
+    monkeypatch.setattr("server_process.DEADLINE", 90.0)
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "sitecustomize.py").write_text("import time\ntime.sleep(5.5)\n")
+    log = tmp_path / "log"
+    with serving(settings, log, "--workers", "2", PYTHONPATH=str(slow)) as server:
+        assert server.get("/healthz") == "alive"
+
+
 def test_database_that_cannot_be_reached() -> None:
     """One line says so, and tells no password."""
     url = "postgresql://coord:secret@127.0.0.1:9/users"
