@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.attempts import Attempts
 from app.customers import Customers
 from app.database import Database
-from app.errors import UsersApiError
+from app.errors import CardRefused, ParameterRefused, TokenRefused, UsersApiError
 from app.stripe_account import Customer, CustomerGone, OutcomeUnknown, StripeAccount
 from app.tables import users
 
@@ -86,55 +86,70 @@ class Reconciliation:
             if self._dry_run:
                 yield Finding("open_attempt", f"user {row.id}", "would be settled", True)
                 continue
+            is_left = False
             try:
-                self._customers.complete(row.id, row.attempt_id, row.partner_id)
+                outcome = self._customers.complete(row.id, row.attempt_id, row.partner_id)
+                if outcome != "overtaken":
+                    outcome = "settled"
+            except (CardRefused, TokenRefused, ParameterRefused) as refusal:
+                outcome = refusal.code
             except UsersApiError as error:
-                is_left = error.code in ("stripe_unavailable", "storage_unavailable", "internal")
-                yield Finding("open_attempt", f"user {row.id}", error.code, is_left)
-            else:
-                yield Finding("open_attempt", f"user {row.id}", "settled", False)
+                outcome, is_left = error.code, True
+            yield Finding("open_attempt", f"user {row.id}", outcome, is_left)
 
     def _orphans(self) -> Iterator[Finding]:
-        """Delete customers that no user owns, where our metadata proves that they are ours."""
+        """Delete customers that no user owns, where our metadata proves that they are ours.
+
+        None is deleted before the list is read to its end: it goes on from the last customer of
+        each page, which must be there still.
+        """
+        unowned: list[str] = []
         page: list[Customer] = []
         until = time.time() - YOUNG
         for seen, customer in enumerate(self._stripe.created_between(0, until, timeout=CALL), 1):
             if customer.metadata.get("coord_installation") == self._installation:
                 page.append(customer)
             if len(page) == PAGE:
-                yield from self._unowned(page)
+                unowned += self._unowned(page)
                 page = []
             if seen % 1000 == 0:
                 self._progress(f"{seen} customers at Stripe compared")
-        yield from self._unowned(page)
+        unowned += self._unowned(page)
+        for customer_id in unowned:
+            yield self._without(customer_id)
 
-    def _unowned(self, page: list[Customer]) -> Iterator[Finding]:
+    def _unowned(self, page: list[Customer]) -> list[str]:
         ids = [customer.id for customer in page]
         attempts = [customer.metadata.get("coord_attempt", "") for customer in page]
         with self._database.reading() as connection:
-            owned = set(
-                connection.scalars(
-                    select(users.c.stripe_customer_id).where(users.c.stripe_customer_id.in_(ids))
-                )
-            )
+            # In this order: an attempt that is settled in between has made its user the owner.
             under_way = set(
                 connection.scalars(
                     select(users.c.attempt_id).where(users.c.attempt_id.in_(attempts))
                 )
             )
-        for customer in page:
-            if customer.id in owned or customer.metadata.get("coord_attempt") in under_way:
-                continue
-            if self._dry_run:
-                yield Finding("orphan", customer.id, "would be deleted", True)
-                continue
-            try:
-                self._stripe.delete(customer.id, timeout=CALL)
-            except (CustomerGone, OutcomeUnknown) as error:
-                is_gone = isinstance(error, CustomerGone)
-                yield Finding("orphan", customer.id, "gone" if is_gone else "unknown", not is_gone)
-            else:
-                yield Finding("orphan", customer.id, "deleted", False)
+            owned = set(
+                connection.scalars(
+                    select(users.c.stripe_customer_id).where(users.c.stripe_customer_id.in_(ids))
+                )
+            )
+        return [
+            customer.id
+            for customer in page
+            if customer.id not in owned and customer.metadata.get("coord_attempt") not in under_way
+        ]
+
+    def _without(self, customer_id: str) -> Finding:
+        """Delete a customer that no user owns, and tell."""
+        if self._dry_run:
+            return Finding("orphan", customer_id, "would be deleted", True)
+        try:
+            self._stripe.delete(customer_id, timeout=CALL)
+        except CustomerGone:
+            return Finding("orphan", customer_id, "gone", False)
+        except OutcomeUnknown:
+            return Finding("orphan", customer_id, "unknown", True)
+        return Finding("orphan", customer_id, "deleted", False)
 
     def _dangling(self) -> Iterator[Finding]:
         """Tell users whose customer is gone: their next update makes a new one."""

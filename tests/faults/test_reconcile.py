@@ -1,18 +1,21 @@
 """`coord-users reconcile`: tells and repairs what does not agree with Stripe."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from faults.account import Customer
 from faults.double import Double
 from faults.house import House
-from faults.scripted import FAULTS
+from faults.scripted import FAULTS, Fault, stripe_error
+from sqlalchemy import event
 
 from app import reconcile
 from app.errors import StripeUnavailable
 from app.reconcile import Finding, Reconciliation
 from app.stripe_account import OutcomeUnknown
+from app.tables import metadata
 
 
 def run(house: House, *, dry: bool = False, said: list[str] | None = None) -> list[Finding]:
@@ -144,6 +147,77 @@ def test_user_whose_customer_is_gone_is_told(house: House, double: Double) -> No
     assert gone in found.what
     house.save(double.account.token())
     assert run(house) == []
+
+
+def test_many_orphans_are_deleted_in_one_run(house: House, double: Double) -> None:
+    """Stripe's list goes on from the last customer of each page, which must be there still."""
+    orphans = [orphan(house, double) for _ in range(1100)]
+    found = run(house)
+    assert sorted(one.what for one in found) == sorted(orphans)
+    assert double.account.live() == []
+
+
+def test_customer_that_gets_its_owner_meanwhile_is_no_orphan(
+    open_house: Callable[..., House], double: Double
+) -> None:
+    """Its attempt was open for long, and is settled just while it is asked whose it is."""
+    house, other = open_house(), open_house()
+    leave_open(house, double)
+    house.grow_old(3600)
+    double.fail(FAULTS["503"], times=3)  # so that it stays open at first
+    reads: list[str] = []
+
+    def settle_between_two_reads(*told: Any) -> None:
+        statement = told[2]
+        if "users.stripe_customer_id IN" in statement or "users.attempt_id IN" in statement:
+            reads.append(statement)
+            if len(reads) == 2:
+                assert other.complete() == 0
+
+    event.listen(house.database.engine, "before_cursor_execute", settle_between_two_reads)
+    found = run(house)
+    assert len(reads) == 2
+    assert [one.kind for one in found] == ["open_attempt"]
+    assert house.audit().is_clean, house.audit()
+
+
+def test_attempt_in_another_process_is_left_to_it(
+    open_house: Callable[..., House], double: Double
+) -> None:
+    """It was open when it was found, and is taken over just before."""
+    house, other = open_house(), open_house()
+    leave_open(house, double)
+    house.crashes.pauses["take_over.at"] = other.complete
+    assert kinds(run(house)) == [("open_attempt", "overtaken", False)]
+    assert house.audit().is_clean, house.audit()
+
+
+def test_attempt_whose_parameters_stripe_refuses_is_settled(house: House, double: Double) -> None:
+    """It is closed, so it is not left, though it was our fault."""
+    leave_open(house, double)
+    double.fail(
+        Fault(executed=False, answer=stripe_error(400, "parameter_invalid", "metadata")), times=None
+    )
+    assert kinds(run(house)) == [("open_attempt", "internal", False)]
+    assert house.row().attempt_id is None
+
+
+def test_dry_run_changes_nothing(house: House, double: Double) -> None:
+    """Not a row, and nothing at Stripe, whatever there is to repair."""
+    double.account.delete(house.save(double.account.token(), "user-1"))
+    orphan(house, double)
+    leave_open(house, double)
+    calls = len(double.calls)
+
+    def rows() -> list[Any]:
+        with house.database.reading() as connection:
+            return [connection.execute(table.select()).all() for table in metadata.sorted_tables]
+
+    before = rows()
+    found = run(house, dry=True)
+    assert {one.kind for one in found} == {"open_attempt", "orphan", "dangling"}
+    assert {call.request.method for call in double.calls[calls:]} == {"GET"}
+    assert rows() == before
 
 
 def test_progress_is_shown_on_long_work(
