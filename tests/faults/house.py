@@ -107,6 +107,7 @@ class House:
         database: opened by another, who closes it too.
         call, request: how long to wait, in seconds.
         lease: in seconds.
+        per_user, per_partner: how many refused cards are borne within an hour.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class House:
         request: float = 2.0,
         lease: float = 1.0,
         per_user: int = 1000,
+        per_partner: int = 100_000,
         network: Any = None,
         database: Database | None = None,
     ) -> None:
@@ -125,7 +127,7 @@ class House:
         self.database = database or Database(url)
         self.double = double
         self.request = request
-        limits = Limits(per_user, 100_000, 3600.0)
+        limits = Limits(per_user, per_partner, 3600.0)
         self.attempts = Attempts(self.database, Seal(SECRET_KEY), lease, limits)
         if network is None:
             self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)

@@ -106,7 +106,8 @@ def test_other_card_is_told_to_wait_within_its_time(open_house: OpenHouse, doubl
             hasty.save(second)
         assert told.value.code == "update_in_progress"
         assert told.value.retry_after
-        assert time.monotonic() - began < 1.0
+        # The first is waited for no longer than this one may last: not until its lease ends.
+        assert time.monotonic() - began < 8.0
         double.let_go()
         assert pending.result(10) == hasty.save(second)
     assert hasty.audit().is_clean, hasty.audit()
