@@ -114,6 +114,8 @@ def _ours(error: Exception, has_access_key: bool) -> errors.UsersApiError:
     if isinstance(error, HTTPException | ProblemException):
         allow = (error.headers or {}).get("Allow", "")
         framework: dict[int, errors.UsersApiError] = {
+            # Flask would lead to nearly the same path, and repeat the query and any `Host`.
+            308: errors.NotFound(),
             400: errors.InvalidRequest(),
             404: errors.NotFound(),
             405: errors.MethodNotAllowed(allow),

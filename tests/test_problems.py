@@ -22,6 +22,7 @@ PROBLEMS = Problems(Contract.shipped("swagger.yaml"))
         (ProblemException(status=400, detail="secret"), 400, "invalid_request"),
         (HTTPException(413), 413, "payload_too_large"),
         (HTTPException(415), 415, "unsupported_media_type"),
+        (HTTPException(308, detail="http://other.example/?secret"), 404, "not_found"),
         (HTTPException(418, detail="secret"), 500, "internal"),
         (ValueError("secret"), 500, "internal"),
     ],

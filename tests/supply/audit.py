@@ -1,0 +1,59 @@
+"""Looks for known vulnerabilities of all that is pinned, and says plainly where nobody looked.
+
+By itself pip-audit calls the audit a success where the index knows nothing of a package, as where
+there is no way to it. Here that is told, and fails where `AUDIT_REQUIRED` is set; a vulnerability
+that is found always fails.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+# What the machine of an operator, or of a test, installs.
+LOCKS = ("tests/requirements.txt", "tests/supply/requirements.txt")
+
+
+def verdict(report: str, *, required: bool) -> tuple[int, list[str]]:
+    """Tell what an audit came to.
+
+    Args:
+        report: pip-audit's, in JSON; anything else where it could not run.
+        required: whether what was not looked at is a failure.
+
+    Returns:
+        The status to exit with, and the lines to print.
+    """
+    try:
+        dependencies: list[dict[str, Any]] = json.loads(report)["dependencies"]
+    except (ValueError, KeyError, TypeError):
+        return int(required), ["NOT AUDITED: pip-audit could not run"]
+    lines = [
+        f"VULNERABLE: {one['name']} {one['version']}: {found['id']}, "
+        f"mended in {', '.join(found['fix_versions']) or 'no version'}"
+        for one in dependencies
+        for found in one.get("vulns", ())
+    ]
+    is_vulnerable = bool(lines)
+    skipped = [one["name"] for one in dependencies if "vulns" not in one]
+    audited = len(dependencies) - len(skipped)
+    if skipped or not audited:
+        names = ", ".join(skipped) or "nothing"
+        lines.append(f"NOT AUDITED: {len(skipped)} of {len(dependencies)}: {names}")
+    lines.append(f"{audited} packages audited")
+    return int(is_vulnerable or (required and bool(skipped or not audited))), lines
+
+
+def main() -> int:
+    """Audit the locks."""
+    command = ["pip-audit", "--require-hashes", "--disable-pip", "--progress-spinner", "off"]
+    locks = [word for lock in LOCKS for word in ("-r", lock)]
+    run = subprocess.run([*command, "--format", "json", *locks], stdout=subprocess.PIPE, text=True)
+    status, lines = verdict(run.stdout, required=bool(os.environ.get("AUDIT_REQUIRED")))
+    print("\n".join(lines))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
