@@ -9,10 +9,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 # What the machine of an operator, or of a test, installs.
-LOCKS = ("tests/requirements.txt", "tests/supply/requirements.txt")
+LOCKS = tuple(map(str, sorted(Path("tests").rglob("requirements.txt"))))
 
 
 def verdict(report: str, *, required: bool) -> tuple[int, list[str]]:
