@@ -15,12 +15,32 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 metadata = MetaData()
+
+
+class Hidden(bytes):
+    """A secret; SQLAlchemy at its most verbose logs the rows that it reads."""
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+
+class Secret(TypeDecorator[bytes]):
+    """A column of bytes that no log tells."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_result_value(self, value: bytes | None, dialect: object) -> bytes | None:
+        """Hide what was read."""
+        return None if value is None else Hidden(value)
+
 
 # SQLite gives only an INTEGER primary key its fast row ids.
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -65,7 +85,7 @@ issuers = Table(
     # Exactly one of the three: where the keys are, the keys themselves, or a shared secret.
     Column("jwks_url", String(2000)),
     Column("jwks", JSON(none_as_null=True)),
-    Column("shared_secret", LargeBinary),
+    Column("shared_secret", Secret),
     Column("created_at", Double, nullable=False),
 )
 
