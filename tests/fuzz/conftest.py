@@ -15,19 +15,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-class _Sum:
-    """Takes the counts of the processes that tests were handed to."""
-
-    @staticmethod
-    def pytest_testnodedown(node: Any) -> None:
-        for name, count in getattr(node, "workeroutput", {}).get("tried", {}).items():
-            tried[name] = tried.get(name, 0) + count
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Listen to those processes, where tests are handed out."""
-    if config.pluginmanager.hasplugin("dsession"):
-        config.pluginmanager.register(_Sum())
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the counts of a process that tests were handed to."""
+    for name, count in getattr(node, "workeroutput", {}).get("tried", {}).items():
+        tried[name] = tried.get(name, 0) + count
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
