@@ -14,7 +14,7 @@ LOWER_LIMITS = ("minLength", "minItems", "minimum")
 UPPER_LIMITS = ("maxLength", "maxItems", "maximum")
 # Of these nothing can be told but that they are another.
 TESTS = ("pattern", "format", "multipleOf", "uniqueItems")
-SPOKEN = frozenset({"title", "description", "example", "default"})
+SPOKEN = frozenset({"title", "description", "example", "x-example", "default"})
 KNOWN = frozenset(
     {
         *(*LOWER_LIMITS, *UPPER_LIMITS, *TESTS, *SPOKEN),
