@@ -18,6 +18,7 @@ WITHOUT_LIMITS = {"REFUSALS_PER_USER": "1000", "REFUSALS_PER_PARTNER": "100000"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let somebody name a deployment."""
     parser.addoption("--url", help="a deployment, without the base path; else a sandbox is made")
+    parser.addoption("--seed", type=int, help="instead of the random one, to see a run again")
     parser.addoption("--cases", type=int, help="how many random requests at most in each run")
 
 
