@@ -1,6 +1,8 @@
 """The mock as front-end developers meet it: a real process, asked over a real socket."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -216,6 +218,21 @@ def test_document_is_the_contract(page: Page) -> None:
 def test_printed_line_works_as_it_is_pasted(mock: Printed) -> None:
     """It shows how to ask for an answer."""
     assert json.loads(mock.curl().stdout)["code"] == "expired_card"
+
+
+def test_line_of_the_readme(mock: Printed, page: Page) -> None:
+    """It gives what stands below it."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    found = re.search(r"^\$ (curl .*Prefer: .*)\n(.*) \.\.\.$", readme, re.MULTILINE)
+    assert found
+    done = subprocess.run(
+        ["bash", "-c", found[1].replace("http://127.0.0.1:8080/v1/users", page.base)],
+        env={**os.environ, "ACCESS_KEY": page.access_key, "USER_JWT": page.jwt},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout.startswith(found[2])
 
 
 def test_prints_each_answer_that_can_be_asked_for(mock: Printed) -> None:
