@@ -61,16 +61,13 @@ def litters(world: World) -> Iterator[list[Litter]]:
 
 
 @pytest.mark.long
-def test_kills_at_random_moments_under_load(
-    world: World, litters: list[Litter], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_kills_at_random_moments_under_load(world: World, litters: list[Litter]) -> None:
     """Whoever retries converges; what those who do not retry left behind settles by itself.
 
     SEED repeats the moments and the choices of a run, as far as threads and processes allow.
     """
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(2**32)))
-    with capsys.disabled():
-        print(f"\nSEED={seed}")
+    print(f"SEED={seed}")
     chance = random.Random(seed)
     moments = [[chance.uniform(0.0, LIFE) for _ in range(KILLS)] for _ in litters]
     world.double.processing = 0.02
@@ -111,10 +108,9 @@ def test_kills_at_random_moments_under_load(
     left_open = len(world.audit().open)
     seconds = world.settle()
     found = world.audit()
-    with capsys.disabled():
-        print(f"{kills.total()} kills, {dict(load.counts)}")
-        print(f"{left_open} of {len(ghosts)} left open, settled in {seconds:.1f} s")
-        print(f"found {found.counts}")
+    print(f"{kills.total()} kills, {dict(load.counts)}")
+    print(f"{left_open} of {len(ghosts)} left open, settled in {seconds:.1f} s")
+    print(f"found {found.counts}")
     assert found.is_clean, found
     assert kills.total() == KILLS
     # Else the kills met nobody at work, and show nothing.

@@ -34,6 +34,7 @@ def at_once(world: World, urls: list[str], wanted: list[tuple[str, str]]) -> lis
 def test_many_identical_requests_at_two_servers(on_postgresql: World) -> None:
     """100 users, 20 times each: 100 customers, and each user's answers are the same."""
     world = on_postgresql
+    world.take_time()
     users = {f"user-{number}": world.double.account.token() for number in range(100)}
     wanted = [(subject, token) for subject, token in users.items() for _ in range(20)]
     with serving(world.settings, world.log()) as one, serving(world.settings, world.log()) as two:
@@ -52,6 +53,7 @@ def test_many_identical_requests_at_two_servers(on_postgresql: World) -> None:
 def test_many_cards_of_one_user_at_two_servers(on_postgresql: World) -> None:
     """50 cards at once: one customer, whose default is the card that was acknowledged last."""
     world = on_postgresql
+    world.take_time()
     wanted = [("user-1", world.double.account.token()) for _ in range(50)]
     with serving(world.settings, world.log()) as one, serving(world.settings, world.log()) as two:
         answers = at_once(world, [one.url, two.url], wanted)

@@ -64,6 +64,12 @@ def behind(world: World, seconds: float) -> ServerProcess:
 
 
 @pytest.fixture
+def unhurried(on_postgresql: World) -> None:
+    """Let no call be sent twice."""
+    on_postgresql.take_time()
+
+
+@pytest.fixture
 def machines(on_postgresql: World) -> Iterator[tuple[ServerProcess, ServerProcess]]:
     """Give two servers whose clocks differ by a minute."""
     servers = behind(on_postgresql, -30.0), behind(on_postgresql, 30.0)
@@ -73,6 +79,7 @@ def machines(on_postgresql: World) -> Iterator[tuple[ServerProcess, ServerProces
         server.process.wait(DEADLINE)
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("slow", [0, 1], ids=["behind", "ahead"])
 def test_clocks_that_differ_do_not_end_a_lease(
     on_postgresql: World, machines: tuple[ServerProcess, ServerProcess], slow: int

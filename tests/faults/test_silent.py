@@ -40,7 +40,6 @@ def test_silent_stripe(
     on_postgresql: World,
     seconds: float,
     callers: int,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every caller is answered in its time, the probes work, and afterwards all is as before."""
     world = on_postgresql
@@ -76,9 +75,9 @@ def test_silent_stripe(
     assert set(told) <= {503, 409}
     assert len(told) >= callers
     # By the service's own clock: the callers here wait for their turn in one thread.
-    assert max(event["seconds"] for event in requests) < budget + 0.5
-    with capsys.disabled():
-        print(f"\n/healthz: {measured}")
+    # A second call that were given its whole time would end after 6 s and more.
+    assert max(event["seconds"] for event in requests) < budget + 1.0
+    print(f"/healthz: {measured}")
     assert measured["number"] > 10
     assert measured["worst_own"] < HEALTHY, measured
     assert world.audit().is_clean, world.audit()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from faults.auditor import Acknowledged, Findings, audit
@@ -47,6 +48,10 @@ class World:
         )
         self._folder = folder
         self._logs = 0
+
+    def take_time(self) -> None:
+        """Let calls take so long that none is sent twice because the machine is busy."""
+        self.settings = replace(self.settings, stripe_timeout=20.0, request_timeout=50.0)
 
     def log(self) -> Path:
         """Name a file for the log of one more process."""
