@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app import trace
 from app.database import Database
 from app.errors import UsersApiError
 from app.identity import User
@@ -123,6 +124,9 @@ class Attempts:
         Returns:
             None where the row is not settled, was settled with this very token, or the limits
             are reached; `look` tells which.
+
+        Raises:
+            CallerIsGone: nobody waits for it any more.
         """
         attempt_id = uuid.uuid4().hex
         hashed = token_hash(token)
@@ -138,6 +142,8 @@ class Attempts:
             "p_lease": self._lease,
         }
         with self._database.writing() as connection:
+            # On a busy day most of the waiting is for this connection.
+            trace.current().require_caller()
             row = self._begin.run(connection, values).one_or_none()
         if row is None:
             return None

@@ -29,6 +29,7 @@ from connexion.security import AbstractSecurityHandler
 from connexion.utils import inspect_function_arguments
 from starlette.types import Message, Receive, Scope, Send
 
+from app import trace
 from app.errors import ConfigurationError, NotFound
 
 
@@ -63,7 +64,11 @@ class OneHop:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; errors of the WSGI application are raised here."""
+        """Answer one request; errors of the WSGI application are raised here.
+
+        Raises:
+            CallerIsGone: its caller hung up while it waited for a thread; nothing was begun.
+        """
         environ = build_environ(scope, io.BytesIO(await _whole(receive)))  # type: ignore[arg-type]
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
@@ -76,6 +81,7 @@ class OneHop:
         self._pool.shutdown()
 
     def _run(self, environ: Any) -> tuple[Message, bytes]:
+        trace.current().require_caller()
         start: Message = {"type": "http.response.start"}
 
         def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> None:

@@ -40,6 +40,7 @@ from sqlalchemy import Row
 from app import trace
 from app.attempts import Attempt, Attempts, LeaseLost, token_hash
 from app.errors import (
+    CallerIsGone,
     CardRefused,
     Misconfigured,
     ParameterRefused,
@@ -129,14 +130,18 @@ class Customers:
         """
         seconds = min(self._patience.request, trace.time_left(self._patience.request))
         deadline = time.monotonic() + seconds
-        try:
-            return self._shared.answer(
-                (user.issuer_id, user.subject, token),
-                lambda: self._save_card(user, token, request_id, deadline),
-                seconds,
-            )
-        except TimeoutError:
-            raise UpdateInProgress from None
+        while True:
+            try:
+                return self._shared.answer(
+                    (user.issuer_id, user.subject, token),
+                    lambda: self._save_card(user, token, request_id, deadline),
+                    deadline - time.monotonic(),
+                )
+            except TimeoutError:
+                raise UpdateInProgress from None
+            except CallerIsGone:
+                # If it is another's caller, who shared the question: this one still waits.
+                trace.current().require_caller()
 
     def _save_card(self, user: User, token: str, request_id: str, deadline: float) -> str:
         watched: str | None = None

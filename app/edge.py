@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import cors, trace
 from app.config import Settings
 from app.errors import (
+    CallerIsGone,
     InvalidRequest,
     MethodNotAllowed,
     Overloaded,
@@ -39,6 +40,8 @@ MOST_FIELDS = 100
 # Of two of these, the next program on the way may believe the other (RFC 9112, section 11.2).
 SINGLE_FIELDS = (b"host", b"authorization", b"content-type", b"transfer-encoding")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+# Never sent, as nobody is there to read it: nginx's number for it in its log, and now in ours.
+CLOSED_BY_CALLER = 499
 # Names and values are bytes, as they go over the wire: this is on the way of each request.
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -96,7 +99,9 @@ class Edge:
         # Of a header that is sent twice, the first counts.
         headers = dict(reversed(scope["headers"]))
         exchange = _Exchange(send, headers, self._settings.cors_origins)
-        traced = trace.begin(exchange.request_id, self._settings.request_timeout)
+        traced = trace.begin(
+            exchange.request_id, self._settings.request_timeout, scope.get("state", {})
+        )
         try:
             _check_head(scope, headers)
             if probe := self._probes.get(scope["path"]):
@@ -107,6 +112,8 @@ class Edge:
                 await exchange.answer(cors.PREFLIGHT)
                 return
             await self._admit(scope, receive, exchange, headers)
+        except CallerIsGone:
+            exchange.status, exchange.code = CLOSED_BY_CALLER, "caller_is_gone"
         except Exception as error:
             has_access_key = b"access_key=" in scope["query_string"]
             answer = self._problems.answer(error, exchange.request_id, has_access_key)

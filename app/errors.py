@@ -8,6 +8,10 @@ class ConfigurationError(Exception):
     """Raised at the start, when the service cannot run as it is configured: one line says why."""
 
 
+class CallerIsGone(Exception):
+    """Raised before the work for a request begins whose caller has hung up: nobody is told."""
+
+
 class UsersApiError(Exception):
     """What a caller is told of a request that did not succeed.
 

@@ -1,10 +1,14 @@
 """HTTP as it comes over the wire: bounded before the application hears of it."""
 
 import asyncio
+import select
+import time
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.trace import CALLER_IS_GONE
 
 # How long a caller may take to send the head of a request, in seconds, and its size in bytes.
 HEAD_SECONDS = 10.0
@@ -19,6 +23,9 @@ MOST_IGNORED_BYTES = 8 * 1024 * 1024
 # sends is borne so that it can.
 READ_SECONDS = 20.0
 LINGER_SECONDS = 2.0
+# A caller that has sent all may close its half and read on, though few do: one who has done so and
+# whose request still waits to begin after this time, in seconds, is taken for gone.
+HALF_CLOSED_SECONDS = 1.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -30,6 +37,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _in_head = True
     _size = 0
+    _heard_at = 0.0
     _is_deaf = False
     _has_ended = False
     _hurry: asyncio.TimerHandle | None = None
@@ -39,6 +47,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the clock: who connects has something to say."""
         super().connection_made(transport)
         self.transport = _Door(transport, self)  # type: ignore[assignment]
+        self._hang_up = select.poll()
+        self._hang_up.register(transport.get_extra_info("socket"), select.POLLRDHUP)
         self._start_clock()
 
     def data_received(self, data: bytes) -> None:
@@ -75,6 +85,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         super().on_headers_complete()
+        self._heard_at = time.monotonic()
+        self.scope["state"][CALLER_IS_GONE] = self._caller_is_gone
         self._in_head = False
         self._size = 0
         self._stop_clock()
@@ -132,6 +144,11 @@ class BoundedProtocol(HttpToolsProtocol):
             has_all = transport.get_write_buffer_size() == 0
             transport.write_eof()
             self._start_watch(LINGER_SECONDS if has_all else READ_SECONDS)
+
+    def _caller_is_gone(self) -> bool:
+        """Ask the system, as any thread may: the loop has hung-up callers in its queue as well."""
+        has_waited = time.monotonic() - self._heard_at > HALF_CLOSED_SECONDS
+        return self.transport.is_closing() or (has_waited and bool(self._hang_up.poll(0)))
 
     def _read(self, data: bytes) -> None:
         while True:

@@ -1,10 +1,17 @@
 """What goes with a request through all layers: whose it is, and what time it has and takes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
+
+from app.errors import CallerIsGone
+
+# In the state of a request (https://asgi.readthedocs.io/en/latest/specs/lifespan.html): tells, in
+# any thread, whether its caller has hung up.
+CALLER_IS_GONE = "caller_is_gone"
 
 
 @dataclass
@@ -15,14 +22,26 @@ class Trace:
         request_id: names it, in its answer, in the log and in Stripe's metadata.
         until: when its caller will have been answered, by `time.monotonic`.
         partner: the id of the calling partner, once that is certain.
+        state: what the server tells of it; see `CALLER_IS_GONE`.
         seconds: how long it spent where; `checks` are credentials, parameters and body.
     """
 
     request_id: str
     until: float = 0.0
+    state: Mapping[str, Any] = field(default_factory=dict)
     partner: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
+
+    def require_caller(self) -> None:
+        """Make sure that somebody waits for what is about to begin.
+
+        Raises:
+            CallerIsGone: nobody does.
+        """
+        is_gone = self.state.get(CALLER_IS_GONE)
+        if is_gone is not None and is_gone():
+            raise CallerIsGone
 
     def rounded(self) -> dict[str, float]:
         """Give the seconds as the log shows them, to a tenth of a millisecond."""
@@ -32,14 +51,15 @@ class Trace:
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
-def begin(request_id: str, budget: float) -> Trace:
+def begin(request_id: str, budget: float, state: Mapping[str, Any]) -> Trace:
     """Trace the request whose context this is.
 
     Args:
         request_id: its name.
         budget: the seconds that it may take.
+        state: what the server tells of it.
     """
-    trace = Trace(request_id, time.monotonic() + budget)
+    trace = Trace(request_id, time.monotonic() + budget, state)
     _current.set(trace)
     return trace
 

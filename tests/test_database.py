@@ -136,7 +136,7 @@ def test_turn_is_waited_for_as_long_as_the_request_has_time(
             assert go_on.wait(10)
 
     def write(budget: float) -> None:
-        trace.begin("request", budget)
+        trace.begin("request", budget, {})
         with database.writing():
             pass
 

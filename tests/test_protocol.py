@@ -1,5 +1,6 @@
 """What a caller sends and reads has bounds of size and time, over a real socket."""
 
+import asyncio
 import contextlib
 import dataclasses
 import re
@@ -14,6 +15,7 @@ from serving import PATH, Caller, Partner, Service
 
 from app import protocol
 from app.config import Settings
+from app.identity import Identity, User
 from app.standin.server import StandIn
 
 
@@ -172,3 +174,46 @@ def test_who_goes_on_sending_after_the_answer_is_cut_off(soon: None, service: Se
                 sock.sendall(b"x")
                 threading.Event().wait(0.02)
         assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("is_noticed", [True, False])
+def test_nothing_is_begun_for_a_caller_who_has_gone(
+    service: Service,
+    partner: Partner,
+    standin: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    is_noticed: bool,
+) -> None:
+    """Who hangs up while the request waits to begin leaves nothing behind, at Stripe least.
+
+    On a busy day the loop has not noticed yet when a thread begins; the system knows.
+    """
+    monkeypatch.setattr(protocol, "HALF_CLOSED_SECONDS", 0.0)
+    waits, may_go_on = threading.Event(), threading.Event()
+    user_of = Identity.user_of
+
+    async def slow(self: Identity, jwt: str) -> User:
+        waits.set()
+        if is_noticed:
+            await asyncio.to_thread(may_go_on.wait, 10)
+        else:
+            may_go_on.wait(10)
+        return await user_of(self, jwt)
+
+    monkeypatch.setattr(Identity, "user_of", slow)
+    body = f'{{"coord_targeted_token": "{standin.new_token()}"}}'
+    head = (
+        f"POST {PATH}?access_key={partner.access_key} HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {partner.jwt()}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with connect(service) as sock:
+        sock.sendall((head + body).encode())
+        assert waits.wait(10)
+    may_go_on.set()
+    deadline = time.monotonic() + 10
+    told = ""
+    while 'status="499"' not in told and time.monotonic() < deadline:
+        told = httpx.get(f"{service.url}/metrics").text
+    assert 'coord_users_requests_total{code="caller_is_gone",status="499"} 1.0' in told
+    assert "coord_users_stripe_seconds_count" not in told

@@ -7,13 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from faults.double import Double
 from faults.house import House
 from faults.scripted import FAULTS
 
-from app.errors import UsersApiError
+from app import trace
+from app.errors import CallerIsGone, UsersApiError
 
 OpenHouse = Callable[..., House]
 
@@ -144,3 +146,33 @@ def test_who_waits_gets_the_answer_even_if_another_card_came_in_between(
         go_on.set()
         assert two.result(10) == told
     assert third.audit().is_clean, third.audit()
+
+
+def test_caller_that_hangs_up_takes_nobody_with_it(open_house: OpenHouse, double: Double) -> None:
+    """Of two who sent the same, the first has gone before it began: the other's card is saved."""
+    house = open_house()
+    user, token = house.user(), double.account.token()
+    begun, go_on = threading.Event(), threading.Event()
+    begin = house.attempts.begin
+
+    def begin_late(*args: Any) -> Any:
+        begun.set()
+        assert go_on.wait(10)
+        return begin(*args)
+
+    house.attempts.begin = begin_late  # type: ignore[method-assign]
+
+    def call(name: str, is_gone: bool) -> str:
+        trace.begin(name, 10.0, {trace.CALLER_IS_GONE: lambda: is_gone})
+        return house.customers.save_card(user, token)
+
+    with ThreadPoolExecutor(2) as threads:
+        gone = threads.submit(call, "gone", True)
+        assert begun.wait(10)
+        there = threads.submit(call, "there", False)
+        go_on.set()
+        with pytest.raises(CallerIsGone):
+            gone.result(10)
+        assert there.result(10).startswith("cus_")
+    assert len(double.calls) == 1
+    assert house.audit().is_clean, house.audit()
