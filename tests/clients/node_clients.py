@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
 from clients.calls import Call, Outcome
 from clients.generator import generate
+from needs import need
 
 HERE = Path(__file__).parent
 # To fetch packages, and to compile on a busy machine, in seconds.
@@ -71,17 +69,9 @@ def install() -> None:
 
 def run(program: str, *words: str, cwd: Path | None = None) -> str:
     """Run a program of Node's, and give its stdout."""
-    found = shutil.which(program)
-    if found is None:
-        _missing(f"{program} is missing: apt-get install nodejs npm")
+    found = need(program, "apt-get install nodejs npm")
     done = subprocess.run(
         [found, *words], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def _missing(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
