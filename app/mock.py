@@ -14,23 +14,21 @@ from typing import Any, NamedTuple
 
 import flask
 import jwt
-from connexion import FlaskApp, Resolver
-from connexion.options import SwaggerUIOptions
+from connexion import Resolver
 from werkzeug.http import parse_dict_header
 
 from app import server, trace
-from app.bridge import build_now, replace_bridge
+from app.api import serve_contract
 from app.config import Settings
 from app.contract import Contract, Document, operations
 from app.cors import Loopback
 from app.edge import Edge
 from app.errors import CardRefused, InvalidAccessKey, InvalidRequest, TokenRefused
-from app.explorer import Prefilled, explorer
+from app.explorer import Prefilled
 from app.identity import KEY_LENGTH, KEY_PREFIX, User, is_well_formed
 from app.jwts import read
 from app.metrics import Metrics
 from app.problems import Problems
-from app.service import MIDDLEWARES
 from app.standin.cards import REFUSED_TOKENS, TEST_TOKENS
 
 ACCESS_KEY = KEY_PREFIX + "mock".ljust(KEY_LENGTH - len(KEY_PREFIX), "_")
@@ -205,20 +203,9 @@ class Mock(AbstractContextManager["Mock"]):
         @asynccontextmanager
         async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
             yield {"identity": WellFormed()}
-            bridge.close()
 
-        app = FlaskApp(
-            "app",
-            lifespan=lifespan,
-            middlewares=list(MIDDLEWARES),
-            validate_responses=True,
-            swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),
-        )
-        app.add_api(contract.routed(), resolver=self._mocks)
         prefilled = Prefilled(ACCESS_KEY, USER_JWT, lambda: GOOD_TOKEN, self.preferences())
-        app.app.register_blueprint(explorer(contract, prefilled))
-        bridge = replace_bridge(app, THREADS)
-        build_now(app)
+        app = serve_contract(contract, self._mocks, lifespan, threads=THREADS, prefilled=prefilled)
         return Edge(app, Problems(contract), {}, Metrics(), self._settings)
 
 

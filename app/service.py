@@ -5,14 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from anyio import to_thread
-from connexion import FlaskApp
-from connexion.middleware.context import ContextMiddleware
-from connexion.middleware.lifespan import LifespanMiddleware
-from connexion.middleware.security import SecurityMiddleware
-from connexion.options import SwaggerUIOptions
 
+from app.api import serve_contract
 from app.attempts import Attempts
-from app.bridge import ExactRouting, build_now, replace_bridge
 from app.completer import Completer
 from app.config import Settings
 from app.contract import Contract, Handlers
@@ -20,24 +15,14 @@ from app.customers import Customers, Patience
 from app.database import Database
 from app.edge import Edge
 from app.errors import ConfigurationError, StorageUnavailable, UsersApiError
-from app.explorer import Prefilled, explorer
+from app.explorer import Prefilled
 from app.identity import Identity
 from app.limits import Limits
 from app.metrics import CONTENT_TYPE_LATEST, Metrics
 from app.problems import Answer, Problems
 from app.seal import Seal
 from app.stripe_account import StripeAccount
-from app.validation import AnswerValidation, RequestValidation
 
-# No handling of errors here, as it would be a second place, and no explorer: ours is newer.
-MIDDLEWARES = [
-    ExactRouting,
-    SecurityMiddleware,
-    RequestValidation,
-    AnswerValidation,
-    LifespanMiddleware,
-    ContextMiddleware,
-]
 # How much longer than one call to Stripe a lease lasts, in seconds.
 LEASE_MARGIN = 5.0
 
@@ -72,23 +57,18 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         completer.start()
         yield {"identity": identity}
         await to_thread.run_sync(completer.stop)
-        bridge.close()
         stripe.close()
         database.close()
 
-    app = FlaskApp(
-        "app",
-        lifespan=lifespan,
-        middlewares=list(MIDDLEWARES),
+    app = serve_contract(
+        contract,
+        Handlers("app.handlers"),
+        lifespan,
+        threads=settings.max_in_flight,
         validate_responses=settings.validate_responses,
-        swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),
+        prefilled=prefilled,
     )
-    bridge = replace_bridge(app, settings.max_in_flight)
-    app.add_api(contract.routed(), resolver=Handlers("app.handlers"))
     app.app.extensions["customers"] = customers
-    app.app.register_blueprint(explorer(contract, prefilled))
-    build_now(app)
-    problems = Problems(contract)
 
     async def healthz() -> Answer:
         return _text(200, "alive")
@@ -104,7 +84,7 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         return Answer(200, "", {"Content-Type": CONTENT_TYPE_LATEST}, metrics.exposition())
 
     probes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition}
-    return Edge(app, problems, probes, metrics, settings)
+    return Edge(app, Problems(contract), probes, metrics, settings)
 
 
 def make_attempts(settings: Settings, database: Database) -> Attempts:

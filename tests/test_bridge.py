@@ -18,9 +18,9 @@ from connexion.options import SwaggerUIOptions
 from connexion.security import AbstractSecurityHandler
 from serving import Caller
 
+from app.api import MIDDLEWARES
 from app.bridge import OneHop, build_now, replace_bridge
 from app.contract import Contract, Handlers
-from app.service import MIDDLEWARES
 from app.standin.server import StandIn
 
 NO_UI = SwaggerUIOptions(serve_spec=False, swagger_ui=False)
