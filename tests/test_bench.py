@@ -1,0 +1,138 @@
+"""The benchmark's own arithmetic, where it decides whether a target is met."""
+
+from typing import Any
+
+import pytest
+from bench.arena import FLOOR, HAND_WRITTEN, LABELS, OURS
+from bench.figures import Spread, percentile, ratios, share_of_possible, steady
+from bench.load import Load, Run
+from bench.readme import BEGIN, END, with_figures
+from bench.table import markdown, rows
+
+
+def test_spread_tells_median_and_extremes() -> None:
+    assert Spread.of([3.0, 1.0, 2.0, 10.0]) == Spread(1.0, 2.5, 10.0)
+    assert Spread(1.0, 2.5, 10.0).told(".1f", " ms") == "2.5 ms [1.0 to 10.0]"
+
+
+@pytest.mark.parametrize(
+    ("percent", "value"), [(0, 1.0), (1, 1.0), (50, 50.0), (99, 99.0), (99.5, 100.0), (100, 100.0)]
+)
+def test_percentile_is_a_value_that_was_measured(percent: float, value: float) -> None:
+    assert percentile([float(it) for it in range(100, 0, -1)], percent) == value
+
+
+def test_ratio_is_to_the_best_of_the_same_round() -> None:
+    """A minute in which all were slow says nothing of any."""
+    assert ratios([300.0, 30.0], [[100.0, 15.0], [150.0, 10.0]]) == [2.0, 2.0]
+    with pytest.raises(ValueError, match="shorter"):
+        ratios([300.0, 30.0], [[100.0]])
+
+
+def test_steady_rate_leaves_out_the_start() -> None:
+    assert steady([0.5, 2.0, 2.5, 3.9, 4.0], 2.0, 4.0) == 1.5
+
+
+def test_what_is_possible_is_bounded_by_the_core_and_by_the_callers() -> None:
+    assert share_of_possible(570.0, 600.0, 256, 0.3) == pytest.approx(0.95)
+    assert share_of_possible(800.0, 2000.0, 240, 0.3) == 1.0
+
+
+def results(ours: dict[str, float], peer: dict[str, float]) -> dict[str, Any]:
+    """Give what was measured in three rounds, all alike."""
+    turn = dict.fromkeys(HAND_WRITTEN, peer) | {OURS: ours}
+    turn[FLOOR] = {"rate": 1000.0, "cpu_ms": 0.5, "peak_mb": 40.0, "ready_s": 0.1}
+    machine = {"python": "3.11", "cores": 2, "processor": "p"}
+    return {"rounds": [turn] * 3, "machine": machine, "seconds": 7}
+
+
+PEER = {"rate": 300.0, "cpu_ms": 3.0, "slow_rate": 100.0, "peak_mb": 100.0, "ready_s": 1.0}
+GOOD = {"rate": 450.0, "cpu_ms": 1.9, "slow_rate": 440.0, "peak_mb": 100.0, "ready_s": 1.9}
+BAD = {"rate": 440.0, "cpu_ms": 2.1, "slow_rate": 150.0, "peak_mb": 100.0, "ready_s": 2.1}
+
+
+@pytest.mark.parametrize(("ours", "met"), [(GOOD, True), (BAD, False)])
+def test_target_is_met_or_it_is_said_that_it_is_not(ours: dict[str, float], met: bool) -> None:
+    told = [row for row in rows(results(ours, PEER)) if row.met is not None]
+    assert len(told) == 5
+    assert {row.met for row in told} == {met}
+
+
+def slow_results(**other: Any) -> dict[str, Any]:
+    """Give what was measured on slow days, all of it good unless it is said otherwise."""
+    day = {"callers": 10, "answered": 10, "stripe_s": 10.0, "slowest_s": 11.9, "peak_mb": 149.0}
+    beyond = {
+        "refused_p99_ms": 99.0,
+        "refused": 5,
+        "accepted_median_ms": 110.0,
+        "within_median_ms": 101.0,
+    }
+    return results(GOOD, PEER) | {
+        "bad_day": [day | other],
+        "beyond_capacity": [beyond | other],
+        "callers_who_go": [{"callers": 100, "calls": 5} | other],
+        "at_stripes_pace": [{"median_ms": 4.9, "p99_ms": 24.0} | other],
+    }
+
+
+@pytest.mark.parametrize(
+    ("other", "missed"),
+    [
+        ({}, 0),
+        ({"answered": 9}, 1),
+        ({"slowest_s": 12.1}, 1),
+        ({"peak_mb": 151.0}, 1),
+        ({"refused_p99_ms": 101.0}, 1),
+        ({"refused": 0}, 1),
+        ({"accepted_median_ms": 120.0}, 1),
+        ({"calls": 20}, 1),
+        ({"median_ms": 5.1}, 1),
+        ({"p99_ms": 26.0}, 1),
+    ],
+)
+def test_each_target_of_slow_days_can_be_missed(other: dict[str, Any], missed: int) -> None:
+    assert sum(row.met is False for row in rows(slow_results(**other))) == missed
+
+
+@pytest.mark.parametrize(("ms", "met"), [(5.4, True), (5.6, False)])
+def test_growth_is_against_the_fewest_users(ms: float, met: bool) -> None:
+    by_users = {"1000": [{"stored_ms": 5.0, "new_ms": 5.0}], "10000000": [{"stored_ms": ms}]}
+    by_users["10000000"][0]["new_ms"] = ms
+    growth = {"by_users": by_users, "bytes_for_a_user": 300.0, "cores": 2, "by_workers": {}}
+    told = [row for row in rows(results(GOOD, PEER) | {"growth": growth}) if "stored" in row.what]
+    assert [row.met for row in told] == [met, met]
+
+
+def test_figures_in_the_readme_are_written_anew_and_nothing_else() -> None:
+    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    new = with_figures(text, results(GOOD, PEER), "the command")
+    assert new.startswith(f"before\n{BEGIN}\n")
+    assert new.endswith(f"\n{END}\nafter\n")
+    assert "old" not in new
+    assert "the command" in new
+    assert markdown(results(GOOD, PEER)) in new
+    assert with_figures(new, results(GOOD, PEER), "the command") == new
+    with pytest.raises(ValueError, match="README"):
+        with_figures("no marks", results(GOOD, PEER), "the command")
+
+
+def test_table_has_a_line_for_each_server() -> None:
+    told = markdown(results(GOOD, PEER))
+    for label in LABELS.values():
+        assert told.count(f"| {label} |") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "is_right"),
+    [
+        ('{"coord_targeted_token": "tok_7", "customer_id": "cus_7"}', True),
+        ('{"coord_targeted_token": "tok_7", "customer_id": "cus_8"}', False),
+        ('{"coord_targeted_token": "tok_8", "customer_id": "cus_7"}', False),
+        ('{"customer_id": "cus_7"}', False),
+    ],
+)
+def test_answer_of_another_user_is_no_success(tmp_path: Any, body: str, is_right: bool) -> None:
+    callers = tmp_path / "callers"
+    callers.write_text("key\njwt\n")
+    run = Run(Load(1, str(callers)))
+    assert run.is_right(f"HTTP/1.1 200 OK\r\n\r\n{body}".encode(), 7) is is_right
