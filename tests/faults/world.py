@@ -88,14 +88,20 @@ class Load:
         world: where.
         urls: tells the addresses at which a server may be, at the moment.
         chance: picks among them.
+        patience: how long one card may take, in seconds.
 
     Attributes:
         counts: answers by status, requests whose answer was `lost`, and the `cards` saved.
     """
 
     def __init__(
-        self, world: World, urls: Callable[[], list[str]], chance: random.Random | None = None
+        self,
+        world: World,
+        urls: Callable[[], list[str]],
+        chance: random.Random | None = None,
+        patience: float = DEADLINE,
     ) -> None:
+        self._patience = patience
         self.counts: Counter[str] = Counter()
         self.over = threading.Event()
         self._world = world
@@ -119,7 +125,7 @@ class Load:
     def converge(self, subject: str) -> None:
         """Save one card, however often it takes: a caller who retries loses nothing."""
         token = self._world.double.account.token()
-        until = time.monotonic() + DEADLINE
+        until = time.monotonic() + self._patience
         while (status := self._try(token, subject)) != 200:
             # Never a failure that is told as final: the card is good.
             assert status in (0, 409, 503), (subject, status, self.counts)
