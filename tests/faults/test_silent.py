@@ -34,7 +34,7 @@ def probing(server: ServerProcess) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("seconds", "callers"),
-    [(4.0, 100), pytest.param(60.0, 300, marks=pytest.mark.long)],
+    [(4.0, 100), pytest.param(60.0, 100, marks=pytest.mark.long)],
 )
 def test_silent_stripe(
     on_postgresql: World,
