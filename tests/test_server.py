@@ -1,17 +1,20 @@
 """How the process that serves is set up."""
 
 import gc
+import sys
 
 from app import server
 
 
-def test_what_was_built_at_the_start_is_not_looked_through_again() -> None:
-    """The collector has it set apart."""
-    before = gc.get_threshold()
+def test_process_that_serves_is_settled() -> None:
+    """The collector has apart what was built at the start; no thread keeps the loop waiting long."""
+    before, turn = gc.get_threshold(), sys.getswitchinterval()
     try:
-        server.settle_memory()
+        server.settle()
+        assert sys.getswitchinterval() < turn
         assert gc.get_freeze_count() > 10_000
         assert gc.get_threshold()[0] > before[0]
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+        sys.setswitchinterval(turn)
