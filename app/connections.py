@@ -22,6 +22,8 @@ CONNECT_SECONDS = 5.0
 # Stripe closes idle connections; one that is younger than this is open as a rule.
 IDLE_SECONDS = 30.0
 MOST_BYTES = 4 * 1024 * 1024
+# Python sets this aside for each thread that waits for an answer, and most are smaller.
+PIECE_BYTES = 4 * 1024
 
 
 class Silence(Exception):
@@ -103,7 +105,7 @@ class Connections:
         size = 0
         while not answer.is_whole:
             sock.settimeout(self._left())
-            piece = sock.recv(65536)
+            piece = sock.recv(PIECE_BYTES)
             size += len(piece)
             if size > MOST_BYTES:
                 raise ConnectionError

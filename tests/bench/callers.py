@@ -93,7 +93,7 @@ def _coord_users(database_url: str, *arguments: str) -> str:
     result = subprocess.run(
         [tool("coord-users"), *arguments],
         env={**os.environ, "DATABASE_URL": database_url},
-        stdout=subprocess.PIPE,
+        capture_output=True,
         timeout=60,
         check=True,
         text=True,

@@ -53,10 +53,13 @@ def _servers(rounds: list[dict[str, dict[str, float]]], folder: Path, command: s
             axis.barh(height, spread.median, xerr=error, color=colour, capsize=3)
         axis.set_xlabel(label)
         axis.set_xlim(left=0)
+        axis.set_ylim(-0.6, len(names) - 0.4)
         labels = [LABELS[name].partition(":")[0] for name in names]
         axis.set_yticks(range(len(names)), labels if place == 0 else [""] * len(names))
         axis.grid(visible=False, axis="y")
-    return _saved(figure, folder / "servers.svg", f"median and extremes of {len(rounds)}", command)
+    return _saved(
+        figure, folder / "servers.svg", f"medians and extremes of {len(rounds)} rounds", command
+    )
 
 
 def _growth(growth: dict[str, Any], folder: Path, command: str) -> Path:
