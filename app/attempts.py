@@ -58,6 +58,14 @@ ACCEPT = (
 )
 
 
+# What `_attempt` reads.
+ATTEMPT = (
+    users,
+    (now() - users.c.attempt_started_at).label("age"),
+    (now() - users.c.attempt_sent_at).label("silence"),
+)
+
+
 class LeaseLost(Exception):
     """Raised when another process has taken over an attempt that was ours."""
 
@@ -76,6 +84,7 @@ class Attempt:
         email: what the user's JWT said when the attempt began.
         holder: who holds the lease.
         age: seconds since the attempt began, or since its key was made.
+        silence: seconds since a call was last sent, or said to be about to.
         started_at, sent_at: between these its calls were sent, in seconds since the epoch.
     """
 
@@ -89,6 +98,7 @@ class Attempt:
     email: str | None
     holder: str
     age: float
+    silence: float
     started_at: float
     sent_at: float
 
@@ -158,6 +168,7 @@ class Attempts:
             email=user.email,
             holder=attempt_id,
             age=0.0,
+            silence=0.0,
             started_at=row.attempt_started_at,
             sent_at=row.attempt_started_at,
         )
@@ -218,15 +229,15 @@ class Attempts:
                 users.c.attempt_id == attempt_id,
                 users.c.lease_until <= now(),
             )
-            .values(lease_holder=holder, lease_until=now() + self._lease, attempt_sent_at=now())
-            .returning(users, (now() - users.c.attempt_started_at).label("age"))
+            .values(lease_holder=holder, lease_until=now() + self._lease)
+            .returning(*ATTEMPT)
         )
         with self._database.writing() as connection:
             row = connection.execute(statement).one_or_none()
         return None if row is None else self._attempt(row)
 
     def renew(self, attempt: Attempt) -> Attempt:
-        """Leased -> leased, before the same call is sent once more.
+        """Leased -> leased, before a call is sent that was or may have been sent before.
 
         Raises:
             LeaseLost: another process has taken over.
@@ -301,7 +312,7 @@ class Attempts:
         statement = (
             _mine(attempt)
             .values(lease_until=now() + self._lease, attempt_sent_at=now(), **values)
-            .returning(users, (now() - users.c.attempt_started_at).label("age"))
+            .returning(*ATTEMPT)
         )
         with self._database.writing() as connection:
             row = connection.execute(statement).one_or_none()
@@ -326,6 +337,7 @@ class Attempts:
             email=row.attempt_email,
             holder=row.lease_holder,
             age=row.age,
+            silence=row.silence,
             started_at=row.attempt_started_at,
             sent_at=row.attempt_sent_at,
         )

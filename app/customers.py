@@ -252,7 +252,7 @@ class Customers:
         """
         is_old = attempt.age > KEY_LIFETIME
         must_look = is_old or attempt.token is None
-        is_quiet = attempt.age > CALL_LIFETIME + (KEY_LIFETIME if is_old else 0)
+        is_quiet = attempt.silence > CALL_LIFETIME
         for _ in range(4):
             try:
                 if must_look:
@@ -262,9 +262,12 @@ class Customers:
                         raise OutcomeUnknown("a call may still be on its way to Stripe")
                     attempt = self._start_anew(attempt, attempt.customer_id, attempt.email)
                     must_look = False
+                elif attempt.silence:
+                    attempt = self._attempts.renew(attempt)
                 return self._ask(attempt, deadline)
             except KeyMismatch:
-                must_look = True
+                # Stripe refuses all calls like this one, so it does not matter when the last was.
+                must_look, is_quiet = True, attempt.age > CALL_LIFETIME
             except FailureKept:
                 must_look = is_quiet = True
             except EmailRefused:
@@ -328,7 +331,7 @@ class Customers:
             return customer.id if customer.metadata.get("coord_attempt") == attempt.id else None
         created = self._stripe.created_between(
             attempt.started_at - CLOCK_SKEW,
-            attempt.sent_at + self._patience.call + CLOCK_SKEW,
+            attempt.sent_at + CALL_LIFETIME + CLOCK_SKEW,
             timeout=self._time_for_a_call(deadline),
         )
         for customer in created:

@@ -4,13 +4,14 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults.double import Double
 from faults.house import House
 from faults.pgproxy import PgProxy
-from faults.storage import PostgreSql
 from faults.world import World
+from postgresql import PostgreSql
 
 from app.database import Database
 
@@ -23,14 +24,6 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database.migrate()
     database.close()
     return path
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgreSql]:
-    """Give a real PostgreSQL that ends with the session."""
-    server = PostgreSql()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -80,8 +73,8 @@ def open_house(url: str, double: Double) -> Iterator[Callable[..., House]]:
     """Give a way to open as many houses on one database as wanted."""
     houses: list[House] = []
 
-    def another(**options: float) -> House:
-        houses.append(House(url, double, **options))  # type: ignore[arg-type]
+    def another(**options: Any) -> House:
+        houses.append(House(url, double, **options))
         return houses[-1]
 
     yield another

@@ -107,6 +107,7 @@ class House:
         database: opened by another, who closes it too.
         call, request: how long to wait, in seconds.
         lease: in seconds.
+        secret: what tokens are sealed with.
         per_user, per_partner: how many refused cards are borne within an hour.
     """
 
@@ -116,19 +117,20 @@ class House:
         double: Double,
         *,
         call: float = 0.4,
-        request: float = 2.0,
+        request: float = 4.0,
         lease: float = 1.0,
         per_user: int = 1000,
         per_partner: int = 100_000,
         network: Any = None,
         database: Database | None = None,
+        secret: str = SECRET_KEY,
     ) -> None:
         self._is_guest = database is not None
         self.database = database or Database(url)
         self.double = double
         self.request = request
         limits = Limits(per_user, per_partner, 3600.0)
-        self.attempts = Attempts(self.database, Seal(SECRET_KEY), lease, limits)
+        self.attempts = Attempts(self.database, Seal(secret), lease, limits)
         if network is None:
             self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)
         else:

@@ -7,7 +7,7 @@ import pytest
 from faults.account import Customer
 from faults.double import Double
 from faults.house import House
-from faults.scripted import FAULTS, Fault, stripe_error
+from faults.scripted import FAULTS, LATE, Fault, stripe_error
 
 from app.attempts import Attempts
 from app.errors import StripeUnavailable, TokenRefused
@@ -195,6 +195,29 @@ def test_token_sealed_with_a_secret_that_is_no_more(
             house.save(token)
         house.save(double.account.token())
     assert house.audit().is_clean, house.audit()
+
+
+@pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
+def test_token_of_another_key_whose_call_is_still_on_its_way(
+    open_house: OpenHouse, double: Double, has_customer: bool
+) -> None:
+    """However old the attempt is, what an old process sent of it last may still be executed."""
+    old, new = open_house(), open_house(secret="sk_test_another")
+    if has_customer:
+        old.save(double.account.token())
+    token = double.account.token()
+    leave_open(old, double, token, "reset before execution")
+    old.grow_old(300)
+    double.fail(LATE, times=None)
+    with pytest.raises(StripeUnavailable):
+        old.save(token)
+    with pytest.raises(StripeUnavailable):
+        new.save(token)
+    double.heal()
+    double.let_in()
+    new.save(token)
+    assert len(double.account.live()) == 1
+    assert new.audit().is_clean, new.audit()
 
 
 def test_two_completers_at_once(open_house: OpenHouse, double: Double) -> None:
