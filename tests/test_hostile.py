@@ -86,7 +86,7 @@ def test_chunked_body_is_a_body(caller: Caller) -> None:
         'application/json;charset="utf8"',
         "APPLICATION/JSON;charset=UTF8",
         "application/json;",
-        " application/json ; ",
+        "application/json ; charset=utf-8",
     ],
 )
 def test_media_type_in_other_letters(caller: Caller, content_type: str) -> None:

@@ -7,7 +7,7 @@ from app import server
 
 
 def test_process_that_serves_is_settled() -> None:
-    """The collector has apart what was built at the start; no thread keeps the loop waiting long."""
+    """The collector passes over what the start built; no thread keeps the loop waiting long."""
     before, turn = gc.get_threshold(), sys.getswitchinterval()
     try:
         server.settle()

