@@ -154,6 +154,23 @@ def test_operation_without_a_body_takes_any() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "found"), [(b"", {}), (b'{"coord_targeted_token": "tok_1"}', {"stripe_info"})]
+)
+def test_what_was_checked_is_what_the_handler_gets(body: bytes, found: Any) -> None:
+    """Nobody parses it again, and perhaps otherwise."""
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body}
+
+    headers = [(b"content-type", b"application/json")]
+    scope: dict[str, Any] = {"type": "http", "query_string": b"access_key=1", "headers": headers}
+    asyncio.run(check(required=False)(scope, receive, nothing))
+    context = scope.get("extensions", {}).get("connexion_context", {})
+    assert context.keys() == set(found)
+    assert context.get("stripe_info", json.loads(body or b"null")) == json.loads(body or b"null")
+
+
+@pytest.mark.parametrize(
     ("query", "words"),
     [
         ("", "`access_key` is missing"),
