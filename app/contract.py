@@ -74,8 +74,8 @@ class Contract:
         """
         document = copy.deepcopy(self.document)
         for _, operation in operations(document):
-            if PROBLEM_JSON in operation.get("produces", []):
-                operation["produces"].remove(PROBLEM_JSON)
+            types = operation.get("produces") or document.get("produces") or []
+            operation["produces"] = [one for one in types if one != PROBLEM_JSON]
         return document
 
     def served(self, host: str, scheme: str) -> Document:

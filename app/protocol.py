@@ -23,9 +23,10 @@ MOST_IGNORED_BYTES = 8 * 1024 * 1024
 # sends is borne so that it can.
 READ_SECONDS = 20.0
 LINGER_SECONDS = 2.0
-# A caller that has sent all may close its half and read on, though few do: one who has done so and
-# whose request still waits to begin after this time, in seconds, is taken for gone.
-HALF_CLOSED_SECONDS = 1.0
+# A caller that has sent all may close its half and read on, though few do. One who has done so and
+# whose request has not begun after this time, in seconds, is taken for gone: only a busy service
+# takes longer, and then it has those to serve who are there.
+HALF_CLOSED_SECONDS = 0.05
 
 
 class BoundedProtocol(HttpToolsProtocol):

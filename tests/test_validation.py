@@ -128,6 +128,12 @@ def test_keyword_that_has_no_words_of_its_own_is_refused_all_the_same() -> None:
         check({"type": "object", "maxProperties": 0}).check_body(b'{"a": 1}', "application/json")
 
 
+def test_property_that_may_be_written_may_be_sent() -> None:
+    """`readOnly: false` says what holds without it."""
+    schema = {"type": "object", "properties": {"a": {"type": "array", "readOnly": False}}}
+    check(schema).check_body(b'{"a": []}', "application/json")
+
+
 def test_body_that_need_not_be_there() -> None:
     check(required=False).check_body(b"", "")
     with pytest.raises(InvalidRequest, match="no body"):

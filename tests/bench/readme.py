@@ -32,7 +32,8 @@ def _section(results: dict[str, Any], command: str) -> str:
     lines = [
         f"Measured by `{command}` in {results['seconds']} s, {len(results['rounds'])} rounds, "
         f"Python {machine['python']} on {machine['cores']} cores ({machine['processor']}): "
-        "the server on one, load and Stripe's stub on the other.",
+        "the server on one, load and Stripe's stub on the other. Others kept "
+        f"{machine['load_before']} processes busy on the machine when it began.",
         "",
         f"![{alt}]({PICTURES}/servers.svg)",
         "",

@@ -15,7 +15,7 @@ from faults.house import House
 from faults.scripted import FAULTS
 
 from app import trace
-from app.errors import CallerIsGone, UsersApiError
+from app.errors import CallerIsGone, UpdateInProgress, UsersApiError
 
 OpenHouse = Callable[..., House]
 
@@ -176,3 +176,26 @@ def test_caller_that_hangs_up_takes_nobody_with_it(open_house: OpenHouse, double
         assert there.result(10).startswith("cus_")
     assert len(double.calls) == 1
     assert house.audit().is_clean, house.audit()
+
+
+def test_who_shares_an_answer_waits_no_longer_than_its_own_time(
+    open_house: OpenHouse, double: Double
+) -> None:
+    """409: the same card is being saved by a request that has more time."""
+    house = open_house(call=5.0, request=10.0)
+    user, token = house.user(), double.account.token()
+    double.fail(FAULTS["hangs after execution"])
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(house.customers.save_card, user, token)
+        while not double.calls:
+            time.sleep(0.005)
+
+        def call() -> str:
+            trace.begin("hasty", 0.05, {})
+            return house.customers.save_card(user, token)
+
+        with pytest.raises(UpdateInProgress):
+            threads.submit(call).result(10)
+        double.let_go()
+        assert first.result(10).startswith("cus_")
+    assert len(double.calls) == 1
