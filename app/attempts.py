@@ -41,28 +41,50 @@ NOTHING = {
 }
 
 
-ACCEPT = (
-    update(users)
-    .where(
-        users.c.id == bindparam("m_user"),
-        users.c.attempt_id == bindparam("m_attempt"),
-        users.c.lease_holder == bindparam("m_holder"),
-    )
-    .values(
-        **NOTHING,
-        stripe_customer_id=bindparam("stripe_customer_id"),
-        token_hash=bindparam("token_hash"),
-        last_updated=now(),
-        refusal=null(),
-    )
-)
-
-
 # What `_attempt` reads.
 ATTEMPT = (
     users,
     (now() - users.c.attempt_started_at).label("age"),
     (now() - users.c.attempt_sent_at).label("silence"),
+)
+LEASE = now() + bindparam("p_lease", type_=Float())
+
+# Made once: what SQLAlchemy makes of a statement knows itself, so that one made for each request
+# would wait for the collector, which holds up the whole process.
+# Only while the lease is ours: a process that slept too long changes nothing.
+OURS = update(users).where(
+    users.c.id == bindparam("m_user"),
+    users.c.attempt_id == bindparam("m_attempt"),
+    users.c.lease_holder == bindparam("m_holder"),
+)
+ACCEPT = OURS.values(
+    **NOTHING,
+    stripe_customer_id=bindparam("stripe_customer_id"),
+    token_hash=bindparam("token_hash"),
+    last_updated=now(),
+    refusal=null(),
+)
+REFUSE = OURS.values(**NOTHING, refusal=bindparam("p_told", type_=users.c.refusal.type))
+RELEASE = OURS.values(lease_until=now())
+RENEW = OURS.values(lease_until=LEASE, attempt_sent_at=now()).returning(*ATTEMPT)
+ANEW = RENEW.values(
+    attempt_key=bindparam("p_key"),
+    attempt_customer_id=bindparam("p_customer"),
+    attempt_email=bindparam("p_email"),
+    attempt_started_at=now(),
+)
+COUNT = refusals.insert().values(
+    user_id=bindparam("user_id"), partner_id=bindparam("partner_id"), refused_at=now()
+)
+TAKE_OVER = (
+    update(users)
+    .where(
+        users.c.id == bindparam("m_user"),
+        users.c.attempt_id == bindparam("m_attempt"),
+        users.c.lease_until <= now(),
+    )
+    .values(lease_holder=bindparam("m_holder"), lease_until=LEASE)
+    .returning(*ATTEMPT)
 )
 
 
@@ -127,6 +149,7 @@ class Attempts:
         dialect = database.engine.dialect
         self._begin = Prepared(_begin_statement(insert[dialect.name], limits), dialect)
         self._accept = Prepared(ACCEPT, dialect)
+        self._look = _look_statement(limits)
 
     def begin(self, user: User, token: str, request_id: str = "") -> Attempt | None:
         """Settled -> leased, and the row made for a new user.
@@ -175,23 +198,13 @@ class Attempts:
 
     def look(self, user: User) -> Row[Any]:
         """Tell a user's row as it is, NULL for a new user, and what `Limits.check` looks at."""
-        one = select(literal(1).label("one")).subquery()
-        query = select(
-            users,
-            (users.c.lease_until > now()).label("is_leased"),
-            *self._limits.columns(
-                refusals.c.user_id == users.c.id,
-                refusals.c.partner_id == user.partner_id,
-                beside=users,
-            ),
-        ).select_from(
-            one.outerjoin(
-                users,
-                (users.c.issuer_id == user.issuer_id) & (users.c.subject == user.subject),
-            )
-        )
+        values = {
+            "p_issuer": user.issuer_id,
+            "p_partner": user.partner_id,
+            "p_subject": user.subject,
+        }
         with self._database.reading() as connection:
-            return connection.execute(query).one()
+            return connection.execute(self._look, values).one()
 
     def abandoned(self, most: int) -> list[Row[Any]]:
         """Tell the open attempts that nobody works on, and whose partner's they are."""
@@ -221,19 +234,14 @@ class Attempts:
 
     def take_over(self, user_id: int, attempt_id: str) -> Attempt | None:
         """Open -> leased; None where somebody was faster."""
-        holder = uuid.uuid4().hex
-        statement = (
-            update(users)
-            .where(
-                users.c.id == user_id,
-                users.c.attempt_id == attempt_id,
-                users.c.lease_until <= now(),
-            )
-            .values(lease_holder=holder, lease_until=now() + self._lease)
-            .returning(*ATTEMPT)
-        )
+        values = {
+            "m_user": user_id,
+            "m_attempt": attempt_id,
+            "m_holder": uuid.uuid4().hex,
+            "p_lease": self._lease,
+        }
         with self._database.writing() as connection:
-            row = connection.execute(statement).one_or_none()
+            row = connection.execute(TAKE_OVER, values).one_or_none()
         return None if row is None else self._attempt(row)
 
     def renew(self, attempt: Attempt) -> Attempt:
@@ -242,7 +250,7 @@ class Attempts:
         Raises:
             LeaseLost: another process has taken over.
         """
-        return self._change(attempt, {})
+        return self._change(RENEW, attempt, {})
 
     def anew(self, attempt: Attempt, customer_id: str | None, email: str | None) -> Attempt:
         """Leased -> leased with other parameters, hence with a new idempotency key.
@@ -252,13 +260,8 @@ class Attempts:
         Raises:
             LeaseLost: another process has taken over.
         """
-        changed = {
-            "attempt_key": uuid.uuid4().hex,
-            "attempt_customer_id": customer_id,
-            "attempt_email": email,
-            "attempt_started_at": now(),
-        }
-        return self._change(attempt, changed)
+        changed = {"p_key": uuid.uuid4().hex, "p_customer": customer_id, "p_email": email}
+        return self._change(ANEW, attempt, changed)
 
     def accept(self, attempt: Attempt, customer_id: str) -> None:
         """Leased -> settled: the customer is the user's, and the token its latest.
@@ -267,9 +270,7 @@ class Attempts:
             LeaseLost: another process has taken over, and settles it likewise.
         """
         values = {
-            "m_user": attempt.user_id,
-            "m_attempt": attempt.id,
-            "m_holder": attempt.holder,
+            **_mine(attempt),
             "stripe_customer_id": customer_id,
             "token_hash": attempt.token_hash,
         }
@@ -294,28 +295,23 @@ class Attempts:
             "code": error.code,
             "decline_code": getattr(error, "decline_code", None),
         }
-        refused = {"user_id": attempt.user_id, "partner_id": partner_id, "refused_at": now()}
         with self._database.writing() as connection:
-            statement = _mine(attempt).values(**NOTHING, refusal=told)
-            if connection.execute(statement).rowcount != 1:
+            values = {**_mine(attempt), "p_told": told}
+            if connection.execute(REFUSE, values).rowcount != 1:
                 raise LeaseLost
             if partner_id is not None:
-                connection.execute(refusals.insert().values(**refused))
+                refused = {"user_id": attempt.user_id, "partner_id": partner_id}
+                connection.execute(COUNT, refused)
 
     def release(self, attempt: Attempt) -> None:
         """Leased -> open, at once: the outcome is unknown and whoever comes next asks again."""
-        statement = _mine(attempt).values(lease_until=now())
         with self._database.writing() as connection:
-            connection.execute(statement)
+            connection.execute(RELEASE, _mine(attempt))
 
-    def _change(self, attempt: Attempt, values: dict[str, Any]) -> Attempt:
-        statement = (
-            _mine(attempt)
-            .values(lease_until=now() + self._lease, attempt_sent_at=now(), **values)
-            .returning(*ATTEMPT)
-        )
+    def _change(self, statement: Update, attempt: Attempt, values: dict[str, Any]) -> Attempt:
+        values = {**values, **_mine(attempt), "p_lease": self._lease}
         with self._database.writing() as connection:
-            row = connection.execute(statement).one_or_none()
+            row = connection.execute(statement, values).one_or_none()
         if row is None:
             raise LeaseLost
         return self._attempt(row)
@@ -343,13 +339,23 @@ class Attempts:
         )
 
 
-def _mine(attempt: Attempt) -> Update:
-    """Only while the lease is ours: a process that slept too long changes nothing."""
-    return update(users).where(
-        users.c.id == attempt.user_id,
-        users.c.attempt_id == attempt.id,
-        users.c.lease_holder == attempt.holder,
+def _mine(attempt: Attempt) -> dict[str, Any]:
+    """Give the values of `OURS`."""
+    return {"m_user": attempt.user_id, "m_attempt": attempt.id, "m_holder": attempt.holder}
+
+
+def _look_statement(limits: Limits) -> Any:
+    """A row in any case, so that the limits of a new user's partner are told as well."""
+    issuer = bindparam("p_issuer", type_=users.c.issuer_id.type)
+    subject = bindparam("p_subject", type_=users.c.subject.type)
+    partner = bindparam("p_partner", type_=refusals.c.partner_id.type)
+    one = select(literal(1).label("one")).subquery()
+    columns = limits.columns(
+        refusals.c.user_id == users.c.id, refusals.c.partner_id == partner, beside=users
     )
+    row = one.outerjoin(users, (users.c.issuer_id == issuer) & (users.c.subject == subject))
+    is_leased = (users.c.lease_until > now()).label("is_leased")
+    return select(users, is_leased, *columns).select_from(row)
 
 
 def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:

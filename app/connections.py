@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
 import httptools
@@ -101,18 +101,18 @@ class Connections:
         return self._tls.wrap_socket(sock, server_hostname=host) if tls else sock
 
     def _read(self, sock: socket.socket) -> "_Answer":
-        answer = _Answer()
         size = 0
-        while not answer.is_whole:
-            sock.settimeout(self._left())
-            piece = sock.recv(PIECE_BYTES)
-            size += len(piece)
-            if size > MOST_BYTES:
-                raise ConnectionError
-            if piece:
-                answer.feed(piece)
-            else:
-                answer.end()
+        with closing(_Answer()) as answer:
+            while not answer.is_whole:
+                sock.settimeout(self._left())
+                piece = sock.recv(PIECE_BYTES)
+                size += len(piece)
+                if size > MOST_BYTES:
+                    raise ConnectionError
+                if piece:
+                    answer.feed(piece)
+                else:
+                    answer.end()
         return answer
 
     def _left(self) -> float:
@@ -146,6 +146,10 @@ class _Answer:
         if not self.status or any(name in self.headers for name in lengths):
             raise ConnectionError
         self.is_whole = True
+
+    def close(self) -> None:
+        """Let go of the parser: it knows this, so neither would go without the collector."""
+        del self._parser
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.add(name.decode("latin-1"), value.decode("latin-1"))

@@ -218,3 +218,19 @@ class Misconfigured(UsersApiError):
 
 class ParameterRefused(UsersApiError):
     """Raised when Stripe refuses a parameter that is ours, so that nothing was executed."""
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of all that an error and its causes have passed through, once nobody asks any more.
+
+    Frames of Flask, Connexion and Stripe's SDK know the error that knows them. So all that a
+    failed request held would wait for the collector, which then holds up the whole process.
+    """
+    known: set[int] = set()
+    ahead: list[BaseException | None] = [error]
+    while ahead:
+        one = ahead.pop()
+        if one is not None and id(one) not in known:
+            known.add(id(one))
+            one.__traceback__ = None
+            ahead += (one.__cause__, one.__context__)

@@ -42,4 +42,8 @@ class Shared(Generic[Answer]):
             finally:
                 with self._lock:
                     del self._under_way[question]
-        return found.result(patience)
+        try:
+            return found.result(patience)
+        finally:
+            # An error leads by its traceback to this frame, and from here would to itself.
+            del found

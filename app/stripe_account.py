@@ -16,7 +16,7 @@ from urllib.parse import quote
 import stripe
 
 from app.connections import Connections, Silence
-from app.errors import CardRefused, Misconfigured, ParameterRefused, TokenRefused
+from app.errors import CardRefused, Misconfigured, ParameterRefused, TokenRefused, forget_frames
 from app.trace import spent
 
 Answer = TypeVar("Answer")
@@ -294,6 +294,8 @@ def _told(ask: Callable[[], Answer]) -> Answer:
     except CustomerGone:
         raise
     except stripe.StripeError as error:
+        # Not each goes on to a caller: some are for `app.customers` to ask again.
+        forget_frames(error)
         raise _interpreted(error) from error
     except Exception as error:
         # A body that is no customer makes the SDK stumble, long after Stripe has acted.

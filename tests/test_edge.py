@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import socket
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,9 +15,9 @@ from serving import PATH, Caller, Partner, Service
 from app.config import Settings
 from app.contract import Contract
 from app.cors import Loopback
-from app.edge import Edge
+from app.edge import Edge, Probe
 from app.metrics import Metrics
-from app.problems import Problems
+from app.problems import Answer, Problems
 
 ORIGIN = "https://partner.example"
 PREFLIGHT = {
@@ -92,10 +93,22 @@ def test_origins_of_this_machine(origin: str, is_loopback: bool) -> None:
     assert (origin in Loopback()) is is_loopback
 
 
-def edge(app: Any) -> Edge:
+def edge(app: Any, probes: Mapping[str, Probe] | None = None) -> Edge:
     """Put the edge before any application."""
     contract = Contract.shipped("swagger.yaml")
-    return Edge(app, Problems(contract), {}, Metrics(), Settings())
+    return Edge(app, Problems(contract), probes or {}, Metrics(), Settings())
+
+
+def scope(method: str = "POST", path: str = "/") -> dict[str, Any]:
+    """Give the head of a request."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"x")],
+    }
 
 
 def call(app: Any, *messages: dict[str, Any]) -> list[dict[str, Any]]:
@@ -109,15 +122,7 @@ def call(app: Any, *messages: dict[str, Any]) -> list[dict[str, Any]]:
     async def send(message: Any) -> None:
         told.append(message)
 
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "path": "/",
-        "query_string": b"",
-        "headers": [(b"host", b"x")],
-    }
-    asyncio.run(edge(app)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(edge(app)(scope(), receive, send))  # type: ignore[arg-type]
     return told
 
 
@@ -189,3 +194,37 @@ def test_body_beyond_its_bounds_is_refused_before_its_end(service: Service) -> N
         answer = sock.recv(65536)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"\r\nconnection: close\r\n" in answer
+
+
+def test_probe_waits_for_no_crowd() -> None:
+    """What is checked of many requests on the loop does not keep a probe from its answer."""
+    events: list[str] = []
+
+    has_begun = asyncio.Event()
+
+    async def busy(_scope: Any, _receive: Any, send: Any) -> None:
+        events.append("checked")
+        has_begun.set()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def alive() -> Answer:
+        events.append("alive")
+        return Answer(200, "", {}, b"")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(_message: Any) -> None:
+        pass
+
+    async def crowd() -> None:
+        served = edge(busy, {"/healthz": alive})
+        requests = [asyncio.ensure_future(served(scope(), receive, send)) for _ in range(100)]
+        await has_begun.wait()
+        await served(scope("GET", "/healthz"), receive, send)
+        await asyncio.gather(*requests)
+
+    asyncio.run(crowd())
+    assert events.count("checked") == 100
+    assert events.index("alive") < 10
