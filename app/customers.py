@@ -68,6 +68,9 @@ CALL_LIFETIME = 120.0
 CLOCK_SKEW = 120.0
 # Pauses before the same call is sent again within one request, in seconds.
 PAUSES = (0.3, 1.0)
+# What is left of a request's time to write down what came of it and to answer, in seconds; of a
+# short one the tenth part.
+LAST_SECONDS = 0.5
 # How often somebody who waits for a lease looks again, in seconds: at first, and at most.
 FIRST_LOOK, LAST_LOOK = 0.02, 0.25
 
@@ -129,7 +132,7 @@ class Customers:
             Misconfigured, ParameterRefused: Stripe refuses us, not the user.
         """
         seconds = min(self._patience.request, trace.time_left(self._patience.request))
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds - min(LAST_SECONDS, seconds / 10)
         while True:
             try:
                 return self._shared.answer(
@@ -352,7 +355,8 @@ class Customers:
         left = min(self._patience.call, deadline - time.monotonic())
         if left <= 0:
             raise OutcomeUnknown("no time is left to ask Stripe")
-        return left
+        # When Stripe falls silent, hundreds would give up in the same moment.
+        return left * random.uniform(0.9, 1)
 
 
 def _refusal(told: dict[str, str]) -> UsersApiError:

@@ -46,6 +46,12 @@ class PostgreSql:
         """Give where it listens."""
         return str(self._server.get_postmaster_info().socket_path)
 
+    def pids(self) -> list[int]:
+        """Give its processes those that it starts later run where the first does."""
+        first = self._server.get_postmaster_info().pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text()
+        return [first, *map(int, children.split())]
+
     def restart(self) -> None:
         """End the server as a crash does, and start it again."""
         self._pg_ctl("restart", "-m", "immediate")

@@ -1,13 +1,13 @@
 """Measures how long a service takes to answer `GET /healthz`, in a process of its own.
 
 Arguments: the URL, and the service's process id. Asks every 20 ms until stdin ends, then writes
-one object of JSON: how often it asked, and in seconds the longest time and the longest that was
-the service's own.
+one object of JSON: how often it asked, and in seconds the longest times: `worst`, and `worst_own`
+where the service shares its cores with others.
 
-On a busy machine a process that could run has to wait for a core. That is no time of the service's,
-and Linux tells it for each thread (https://docs.kernel.org/scheduler/sched-stats.html): what the
-probe and the service's threads waited is taken off. Waiting for a lock, for Python's or for the
-event loop is not among it, and counts.
+On a busy machine a process that could run has to wait for a core, and Linux tells for how long
+(https://docs.kernel.org/scheduler/sched-stats.html). What the probe waited is taken off both times;
+what the thread of the service's event loop waited is taken off `worst_own` too. Waiting for a lock,
+for Python's or for the loop, is not among it, and counts.
 """
 
 import gc
@@ -24,14 +24,8 @@ PAUSE = 0.02
 
 
 def held_up(pid: int) -> float:
-    """Tell how long the threads of a process have waited for a core, in seconds."""
-    waited = 0
-    for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        try:
-            waited += int(task.read_text().split()[1])
-        except OSError:
-            continue  # a thread that has just ended
-    return waited / 1e9
+    """Tell how long the first thread of a process has waited for a core, in seconds."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def ask(sock: socket.socket) -> None:
@@ -54,12 +48,12 @@ def main(url: str, pid: int) -> None:
     with socket.create_connection((str(address.hostname), int(address.port or 0)), 60) as sock:
         ask(sock)
         while not select.select([sys.stdin], [], [], PAUSE)[0]:
-            before = held_up(pid) + held_up(os.getpid())
+            here, there = held_up(os.getpid()), held_up(pid)
             began = time.perf_counter()
             ask(sock)
-            took = time.perf_counter() - began
-            own = took - (held_up(pid) + held_up(os.getpid()) - before)
-            number, worst, worst_own = number + 1, max(worst, took), max(worst_own, own)
+            took = time.perf_counter() - began - (held_up(os.getpid()) - here)
+            number, worst = number + 1, max(worst, took)
+            worst_own = max(worst_own, took - (held_up(pid) - there))
     print(json.dumps({"number": number, "worst": worst, "worst_own": worst_own}))
 
 

@@ -3,15 +3,17 @@
 import asyncio
 import dataclasses
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 from faults.scripted import FAULTS
 from faults.world import World, program
+from postgresql import PostgreSql
 from server_process import ServerProcess, serving
 
 # What `/healthz` may take, and how soon all must be as before, in seconds.
@@ -32,17 +34,41 @@ def probing(server: ServerProcess) -> Iterator[dict[str, Any]]:
         measured.update(json.loads(said))
 
 
+def confine(cores: set[int], *pids: int) -> None:
+    """Let these processes run on these cores alone, with all their threads."""
+    for pid in pids:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(task), cores)
+
+
+@contextmanager
+def undisturbed(server: ServerProcess, *others: int) -> Iterator[None]:
+    """Give the server one core of two for itself, as its own machine would."""
+    first, *rest = cores = sorted(os.sched_getaffinity(0))
+    confine({first}, server.process.pid)
+    confine(set(rest), os.getpid(), *others)
+    try:
+        yield
+    finally:
+        confine(set(cores), os.getpid(), *others)
+
+
 @pytest.mark.parametrize(
     ("seconds", "callers"),
-    [(4.0, 100), pytest.param(60.0, 100, marks=pytest.mark.long)],
+    [(4.0, 100), pytest.param(60.0, 300, marks=pytest.mark.long)],
 )
 def test_silent_stripe(
     on_postgresql: World,
+    postgres: PostgreSql,
     seconds: float,
     callers: int,
 ) -> None:
-    """Every caller is answered in its time, the probes work, and afterwards all is as before."""
+    """Every caller is answered in its time, the probes work, and afterwards all is as before.
+
+    Run by itself, as the long one is, it has the machine to itself.
+    """
     world = on_postgresql
+    is_alone = "PYTEST_XDIST_WORKER" not in os.environ
     budget = 5.0
     settings = dataclasses.replace(world.settings, stripe_timeout=3.0, request_timeout=budget)
     tokens = {f"user-{number}": world.double.account.token() for number in range(callers)}
@@ -64,7 +90,8 @@ def test_silent_stripe(
     with serving(settings, log) as server:
         assert world.save(server.url, world.double.account.token(), "somebody").status == 200
         world.double.fail(FAULTS["hangs before execution"], times=None, method=None)
-        with probing(server) as measured:
+        alone = undisturbed(server, *postgres.pids()) if is_alone else nullcontext()
+        with alone, probing(server) as measured:
             told = asyncio.run(all_call(server.url))
         world.double.heal()
         healed = time.monotonic()
@@ -74,10 +101,11 @@ def test_silent_stripe(
         requests = [event for event in server.events() if event["event"] == "request"]
     assert set(told) <= {503, 409}
     assert len(told) >= callers
-    # By the service's own clock: the callers here wait for their turn in one thread.
-    # A second call that were given its whole time would end after 6 s and more.
-    assert max(event["seconds"] for event in requests) < budget + 1.0
-    print(f"/healthz: {measured}")
+    slowest = max(event["seconds"] for event in requests)
+    print(f"{len(told)} answers, the slowest after {slowest} s; /healthz: {measured}")
+    # By the service's own clock: the callers here wait for their turn in one thread. Beside other
+    # tests it may be late, but not as late as if a second call were given its whole time.
+    assert slowest < (budget if is_alone else budget + 1.0)
     assert measured["number"] > 10
-    assert measured["worst_own"] < HEALTHY, measured
+    assert measured["worst" if is_alone else "worst_own"] < HEALTHY, measured
     assert world.audit().is_clean, world.audit()
