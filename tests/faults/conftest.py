@@ -1,7 +1,9 @@
 """Fixtures: databases of both kinds, the double, and a house that uses them."""
 
+import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from faults.world import World
 from postgresql import PostgreSql
 
 from app.database import Database
+
+MEMORY = "/dev/shm"
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +37,15 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
-    """Give the URL of a fresh, migrated SQLite file."""
-    shutil.copy(sqlite_template, tmp_path / "users.db")
-    return f"sqlite:///{tmp_path}/users.db"
+def sqlite_url(sqlite_template: Path) -> Iterator[str]:
+    """Give the URL of a fresh, migrated SQLite file.
+
+    In memory, where the machine has such files: a process that is killed loses nothing by this,
+    only a machine that loses its power would.
+    """
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
+        shutil.copy(sqlite_template, f"{folder}/users.db")
+        yield f"sqlite:///{folder}/users.db"
 
 
 @pytest.fixture
