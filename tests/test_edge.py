@@ -223,8 +223,10 @@ def test_probe_waits_for_no_crowd() -> None:
         requests = [asyncio.ensure_future(served(scope(), receive, send)) for _ in range(100)]
         await has_begun.wait()
         await served(scope("GET", "/healthz"), receive, send)
-        await asyncio.gather(*requests)
+        # Whoever is made to leave the line holds up nobody behind it.
+        requests[50].cancel()
+        await asyncio.wait_for(asyncio.wait(requests), 10)
 
     asyncio.run(crowd())
-    assert events.count("checked") == 100
+    assert events.count("checked") == 99
     assert events.index("alive") < 10
