@@ -398,4 +398,4 @@ def test_any_interleaving(url: str, counts: Callable[[str], None]) -> None:
 @pytest.mark.long
 def test_many_interleavings(url: str, counts: Callable[[str], None]) -> None:
     """Some thousand steps, others at each run."""
-    run_model(url, counts, max_examples=150, stateful_step_count=50)
+    run_model(url, counts, max_examples=60, stateful_step_count=50)
