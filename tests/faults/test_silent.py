@@ -58,7 +58,7 @@ def undisturbed(server: ServerProcess, *others: int) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("seconds", "callers"),
-    [(4.0, 100), pytest.param(60.0, 300, marks=pytest.mark.long)],
+    [(4.0, 100), pytest.param(60.0, 200, marks=pytest.mark.long)],
 )
 def test_silent_stripe(
     on_postgresql: World,
