@@ -10,7 +10,6 @@ import ipaddress
 import re
 import time
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable, Container, Mapping
 
 import structlog
@@ -32,6 +31,7 @@ from app.errors import (
 from app.logs import SECRETS
 from app.metrics import Metrics
 from app.problems import Answer, Problems
+from app.turnstile import Turnstile
 
 log = structlog.get_logger()
 
@@ -115,14 +115,14 @@ class Edge:
                 await exchange.answer(cors.PREFLIGHT)
                 return
             await self._admit(scope, receive, exchange, headers)
-        except CallerIsGone as error:
-            forget_frames(error)
-            exchange.status, exchange.code = CLOSED_BY_CALLER, "caller_is_gone"
         except Exception as error:
-            has_access_key = b"access_key=" in scope["query_string"]
-            answer = self._problems.answer(error, exchange.request_id, has_access_key)
+            if isinstance(error, CallerIsGone):
+                exchange.status, exchange.code = CLOSED_BY_CALLER, "caller_is_gone"
+            else:
+                has_access_key = b"access_key=" in scope["query_string"]
+                answer = self._problems.answer(error, exchange.request_id, has_access_key)
+                await exchange.answer(answer)
             forget_frames(error)
-            await exchange.answer(answer)
         seconds = time.perf_counter() - traced.began
         self._metrics.requests.labels(exchange.status, exchange.code).inc()
         self._metrics.duration.observe(seconds)
@@ -170,38 +170,6 @@ class Edge:
         host = headers.get(b"x-forwarded-host", b"").split(b",")[-1].strip()
         if host:
             MutableHeaders(scope=scope)["host"] = host.decode("latin-1")
-
-
-class Turnstile:
-    """Lets one request pass in each round of the event loop.
-
-    What is checked on the loop takes it half a millisecond for each request, and of hundreds that
-    come at once all would be checked in one round: probes and refusals slip in between.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._is_turning = False
-
-    async def pass_through(self) -> None:
-        """Wait for one's turn."""
-        loop = asyncio.get_running_loop()
-        if self._is_turning:
-            turn = loop.create_future()
-            self._waiting.append(turn)
-            await turn
-        else:
-            self._is_turning = True
-            loop.call_soon(self._turn)
-
-    def _turn(self) -> None:
-        if not self._waiting:
-            self._is_turning = False
-            return
-        turn = self._waiting.popleft()
-        if not turn.done():
-            turn.set_result(None)
-        asyncio.get_running_loop().call_soon(self._turn)
 
 
 class _Exchange:
