@@ -15,8 +15,9 @@ from starlette.requests import HTTPConnection
 
 from app import trace
 from app.errors import InvalidAccessKey, InvalidUserToken, PartnerMismatch, TestUser
-from app.issuers import Issuers, Lookup
+from app.issuers import Issuers
 from app.jwts import read, verified
+from app.lookup import Lookup
 from app.tables import access_keys, now
 
 log = structlog.get_logger()
