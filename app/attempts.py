@@ -49,8 +49,9 @@ ATTEMPT = (
 )
 LEASE = now() + bindparam("p_lease", type_=Float())
 
-# Made once: what SQLAlchemy makes of a statement knows itself, so that one made for each request
+# All are made once: SQLAlchemy's statements know themselves, so that one made for each request
 # would wait for the collector, which holds up the whole process.
+
 # Only while the lease is ours: a process that slept too long changes nothing.
 OURS = update(users).where(
     users.c.id == bindparam("m_user"),
@@ -73,7 +74,7 @@ ANEW = RENEW.values(
     attempt_email=bindparam("p_email"),
     attempt_started_at=now(),
 )
-COUNT = refusals.insert().values(
+COUNT_REFUSAL = refusals.insert().values(
     user_id=bindparam("user_id"), partner_id=bindparam("partner_id"), refused_at=now()
 )
 TAKE_OVER = (
@@ -301,7 +302,7 @@ class Attempts:
                 raise LeaseLost
             if partner_id is not None:
                 refused = {"user_id": attempt.user_id, "partner_id": partner_id}
-                connection.execute(COUNT, refused)
+                connection.execute(COUNT_REFUSAL, refused)
 
     def release(self, attempt: Attempt) -> None:
         """Leased -> open, at once: the outcome is unknown and whoever comes next asks again."""

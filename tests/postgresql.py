@@ -47,7 +47,7 @@ class PostgreSql:
         return str(self._server.get_postmaster_info().socket_path)
 
     def pids(self) -> list[int]:
-        """Give its processes those that it starts later run where the first does."""
+        """Give its processes as they are now, the one that starts the others first."""
         first = self._server.get_postmaster_info().pid
         children = Path(f"/proc/{first}/task/{first}/children").read_text()
         return [first, *map(int, children.split())]

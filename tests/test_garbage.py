@@ -77,7 +77,7 @@ def plain(service: Service, partner: Partner) -> Iterator[Plain]:
 
 
 @pytest.mark.parametrize(
-    ("status", "request_"),
+    ("status", "sent"),
     [
         pytest.param(200, {}, id="saved"),
         pytest.param(400, {"token": "nonsense"}, id="invalid body"),
@@ -91,13 +91,13 @@ def plain(service: Service, partner: Partner) -> Iterator[Plain]:
     ],
 )
 def test_request_leaves_nothing_to_the_collector(
-    plain: Plain, garbage: Garbage, status: int, request_: dict[str, str]
+    plain: Plain, garbage: Garbage, status: int, sent: dict[str, str]
 ) -> None:
     """Neither an answer does nor, in a failure, the error with all that it has passed through."""
-    assert plain.send(**request_) == status
+    assert plain.send(**sent) == status
     garbage()
     for number in range(NUMBER):
-        assert plain.send(subject=f"new-{number}", **request_) == status
+        assert plain.send(subject=f"new-{number}", **sent) == status
     assert garbage() <= NUMBER * BORNE
 
 
