@@ -21,6 +21,20 @@ COMMAND = Path(sys.executable).with_name("coord-users")
 DEADLINE = 90.0
 
 
+def reserved_port() -> str:
+    """Give a port that no other program is given while this process lives.
+
+    A server may listen at it all the same: Linux lets two share an address of which only one
+    listens, if both say SO_REUSEADDR (socket(7)), but hands it out to nobody.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port = holder.getsockname()[1]
+    holder.detach()
+    return str(port)
+
+
 class ServerProcess:
     """A running service, and what it logs.
 
@@ -40,8 +54,7 @@ class ServerProcess:
         program: tuple[str | Path, ...] = (),
         **environ: str,
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
+        port = reserved_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
         with log.open("wb") as stderr:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from needs import need
 from sandboxed import COMMAND, Printed, sandbox_of_its_own
+from server_process import reserved_port
 
 from app.contract import Contract
 
@@ -41,8 +41,7 @@ class Shell:
             "DATABASE": sandbox.value("Database"),
         }
         self._port = sandbox.value("Explorer").split(":")[2].split("/")[0]
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._other_port = str(free.getsockname()[1])
+        self._other_port = reserved_port()
 
     def run(self, text: str) -> str:
         """Run lines, and give what they print."""

@@ -5,12 +5,12 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 from faults.world import DEADLINE, program
+from server_process import reserved_port
 
 from app.config import Settings
 
@@ -27,8 +27,7 @@ class Litter:
     """
 
     def __init__(self, settings: Settings, log: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = int(free.getsockname()[1])
+        self._port = int(reserved_port())
         self.url = f"http://127.0.0.1:{self._port}"
         self._log = log
         self._child = 0
