@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
+    Connection,
     Float,
     Row,
     Update,
@@ -151,6 +152,7 @@ class Attempts:
         self._begin = Prepared(_begin_statement(insert[dialect.name], limits), dialect)
         self._accept = Prepared(ACCEPT, dialect)
         self._look = _look_statement(limits)
+        self._refused = limits.refused(refusals.c.user_id == bindparam("p_user"))
 
     def begin(self, user: User, token: str, request_id: str = "") -> Attempt | None:
         """Settled -> leased, and the row made for a new user.
@@ -179,6 +181,9 @@ class Attempts:
             # On a busy day most of the waiting is for this connection.
             trace.current().require_caller()
             row = self._begin.run(connection, values).one_or_none()
+            if row is not None and row.was_refused and self._is_stopped(connection, row.id):
+                connection.rollback()
+                return None
         if row is None:
             return None
         return Attempt(
@@ -309,6 +314,17 @@ class Attempts:
         with self._database.writing() as connection:
             connection.execute(RELEASE, _mine(attempt))
 
+    def _is_stopped(self, connection: Connection, user_id: int) -> bool:
+        """Count a user's refused cards once more, now that the row is ours.
+
+        A statement of PostgreSQL that had to wait for the row goes on with it as it is then, but
+        counts what there was when it began: not the refusal that it waited for
+        (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED). Only a
+        refusal can reach the limit, so whoever was not refused last need not be counted again.
+        """
+        number: int = connection.execute(self._refused, {"p_user": user_id}).scalar_one()
+        return number >= self._limits.per_user
+
     def _change(self, statement: Update, attempt: Attempt, values: dict[str, Any]) -> Attempt:
         values = {**values, **_mine(attempt), "p_lease": self._lease}
         with self._database.writing() as connection:
@@ -395,4 +411,9 @@ def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:
             & users.c.token_hash.is_distinct_from(statement.excluded.attempt_token_hash)
             & (by_user.scalar_subquery() < limits.per_user)
         ),
-    ).returning(users.c.id, users.c.attempt_customer_id, users.c.attempt_started_at)
+    ).returning(
+        users.c.id,
+        users.c.attempt_customer_id,
+        users.c.attempt_started_at,
+        users.c.refusal.is_not(None).label("was_refused"),
+    )

@@ -1,12 +1,14 @@
 """Whoever tries stolen cards is stopped: by user, by partner, for as long as the window is."""
 
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from faults.double import Double
 from faults.house import House
 from faults.scripted import FAULTS
+from sqlalchemy import text
 
 from app.errors import CardRefused, StripeUnavailable, TokenRefused, TooManyAttempts, UsersApiError
 from app.tables import refusals
@@ -115,3 +117,34 @@ def test_limit_holds_for_many_at_once(open_house: OpenHouse, double: Double) -> 
         told = list(threads.map(one, range(12)))
     assert sorted(told) == ["card_declined"] * 3 + ["too_many_attempts"] * 9
     assert len(double.calls) == 3
+
+
+def test_limit_holds_for_who_waited_for_a_refusal_to_be_written(
+    postgresql_url: str, double: Double
+) -> None:
+    """PostgreSQL counts as of when a statement began, though it goes on with the row as it is."""
+    with (
+        House(postgresql_url, double, call=5.0, request=20.0, lease=30.0, per_user=1) as house,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        another: list[Future[None]] = []
+
+        def let_another_wait() -> None:
+            another.append(threads.submit(be_stopped, house, double))
+            until = time.monotonic() + 20.0
+            while not waits_for_a_lock(house):
+                assert time.monotonic() < until
+
+        house.crashes.pauses["refuse.before"] = let_another_wait
+        be_refused(house, double)
+        another[0].result(20.0)
+
+
+def waits_for_a_lock(house: House) -> bool:
+    """Tell whether a statement waits for another's transaction to end."""
+    query = (
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    with house.database.engine.connect() as connection:
+        return bool(connection.execute(text(query)).scalar_one())
