@@ -257,25 +257,51 @@ def test_trouble_at_each_commit_to_postgresql(
         check(house, double, has_customer, arrow, *troubles[trouble])
 
 
+# Fires before the trigger of PostgreSQL's own that looks for the issuer.
+GATE = """
+    create function wait_at_gate() returns trigger language plpgsql as
+        $$ begin perform pg_advisory_xact_lock(1); return null; end $$;
+    create trigger a_gate after insert on users for each row execute function wait_at_gate();
+"""
+WAITING = """
+    select 1 from pg_stat_activity
+    where wait_event_type = 'Lock' and datname = current_database()
+"""
+
+
 def test_deadlock_with_another_session(postgresql_url: str, double: Double) -> None:
-    """Two wait for each other in earnest; PostgreSQL ends ours, which waited first."""
-    with House(postgresql_url, double, request=10.0) as house, ThreadPoolExecutor(1) as threads:
+    """Two wait for each other in earnest; PostgreSQL ends ours, which finds it out first."""
+    with (
+        House(postgresql_url, double, request=10.0) as house,
+        ThreadPoolExecutor(2) as threads,
+        psycopg.connect(postgresql_url, autocommit=True) as gate,
+        psycopg.connect(postgresql_url) as other,
+    ):
         user, token = house.user(), double.account.token()
-        with psycopg.connect(postgresql_url) as other:
-            other.execute("select * from issuers for update")
-            # Its row is in, and now it waits for its issuer's.
-            pending = threads.submit(house.customers.save_card, user, token)
+
+        def waiting(number: int) -> None:
             until = time.monotonic() + 30
-            while not other.execute("select 1 from pg_locks where not granted").fetchone():
+            while len(gate.execute(WAITING).fetchall()) < number:
                 assert time.monotonic() < until
-            other.execute(
-                "insert into users (issuer_id, subject) values (%s, %s) on conflict do nothing",
-                (user.issuer_id, user.subject),
-            )
-            error = pending.exception(30)
-            other.rollback()
+
+        gate.execute(GATE)
+        gate.execute("select pg_advisory_lock(1)")
+        other.execute("set deadlock_timeout = '1h'")
+        other.execute("select * from issuers for update")
+        # Its row is in, and it has yet to ask for its issuer's.
+        ours = threads.submit(house.customers.save_card, user, token)
+        waiting(1)
+        threads.submit(
+            other.execute,
+            "insert into users (issuer_id, subject) values (%s, %s) on conflict do nothing",
+            (user.issuer_id, user.subject),
+        )
+        waiting(2)
+        gate.execute("select pg_advisory_unlock(1)")
+        error = ours.exception(30)
         assert isinstance(error, StorageUnavailable)
         assert "DeadlockDetected" in str(error.inner) or "deadlock" in str(error.inner)
+        other.rollback()
         house.save(token)
         assert house.audit().is_clean, house.audit()
 
