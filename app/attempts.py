@@ -6,88 +6,18 @@ processes that want the same row, one gets it and the other is told; all times a
 
 import hashlib
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Float,
-    Row,
-    Update,
-    bindparam,
-    func,
-    literal,
-    literal_column,
-    null,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, Update
 
-from app import trace
+from app import statements, trace
 from app.database import Database
 from app.errors import UsersApiError
 from app.identity import User
 from app.limits import Limits
 from app.prepared import Prepared
 from app.seal import Seal, Unreadable
-from app.tables import issuers, now, refusals, users
-
-# What a settled row holds of an attempt: nothing.
-NOTHING = {
-    column.name: null()
-    for column in users.c
-    if column.name.startswith("attempt_") or column.name.startswith("lease_")
-}
-
-
-# What `_attempt` reads.
-ATTEMPT = (
-    users,
-    (now() - users.c.attempt_started_at).label("age"),
-    (now() - users.c.attempt_sent_at).label("silence"),
-)
-LEASE = now() + bindparam("p_lease", type_=Float())
-
-# All are made once: SQLAlchemy's statements know themselves, so that one made for each request
-# would wait for the collector, which holds up the whole process.
-
-# Only while the lease is ours: a process that slept too long changes nothing.
-OURS = update(users).where(
-    users.c.id == bindparam("m_user"),
-    users.c.attempt_id == bindparam("m_attempt"),
-    users.c.lease_holder == bindparam("m_holder"),
-)
-ACCEPT = OURS.values(
-    **NOTHING,
-    stripe_customer_id=bindparam("stripe_customer_id"),
-    token_hash=bindparam("token_hash"),
-    last_updated=now(),
-    refusal=null(),
-)
-REFUSE = OURS.values(**NOTHING, refusal=bindparam("p_told", type_=users.c.refusal.type))
-RELEASE = OURS.values(lease_until=now())
-RENEW = OURS.values(lease_until=LEASE, attempt_sent_at=now()).returning(*ATTEMPT)
-ANEW = RENEW.values(
-    attempt_key=bindparam("p_key"),
-    attempt_customer_id=bindparam("p_customer"),
-    attempt_email=bindparam("p_email"),
-    attempt_started_at=now(),
-)
-COUNT_REFUSAL = refusals.insert().values(
-    user_id=bindparam("user_id"), partner_id=bindparam("partner_id"), refused_at=now()
-)
-TAKE_OVER = (
-    update(users)
-    .where(
-        users.c.id == bindparam("m_user"),
-        users.c.attempt_id == bindparam("m_attempt"),
-        users.c.lease_until <= now(),
-    )
-    .values(lease_holder=bindparam("m_holder"), lease_until=LEASE)
-    .returning(*ATTEMPT)
-)
 
 
 class LeaseLost(Exception):
@@ -147,12 +77,11 @@ class Attempts:
         self._seal = seal
         self._lease = lease
         self._limits = limits
-        insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
         dialect = database.engine.dialect
-        self._begin = Prepared(_begin_statement(insert[dialect.name], limits), dialect)
-        self._accept = Prepared(ACCEPT, dialect)
-        self._look = _look_statement(limits)
-        self._refused = limits.refused(refusals.c.user_id == bindparam("p_user"))
+        self._begin = Prepared(statements.begin(dialect, limits), dialect)
+        self._accept = Prepared(statements.ACCEPT, dialect)
+        self._look = statements.look(limits)
+        self._refused = statements.refused_of_user(limits)
 
     def begin(self, user: User, token: str, request_id: str = "") -> Attempt | None:
         """Settled -> leased, and the row made for a new user.
@@ -214,29 +143,19 @@ class Attempts:
 
     def abandoned(self, most: int) -> list[Row[Any]]:
         """Tell the open attempts that nobody works on, and whose partner's they are."""
-        query = (
-            select(users.c.id, users.c.attempt_id, issuers.c.partner_id)
-            .join_from(users, issuers)
-            .where(users.c.attempt_id.is_not(None), users.c.lease_until <= now())
-            .order_by(users.c.lease_until)
-            .limit(most)
-        )
         with self._database.reading() as connection:
-            return list(connection.execute(query))
+            return list(connection.execute(statements.ABANDONED, {"p_most": most}))
 
     def open_ones(self) -> tuple[int, float]:
         """Tell how many attempts are not settled, and the age of the oldest in seconds."""
-        oldest = func.coalesce(now() - func.min(users.c.attempt_started_at), 0.0)
-        query = select(func.count(), oldest).where(users.c.attempt_id.is_not(None))
         with self._database.reading() as connection:
-            number, age = connection.execute(query).one()
+            number, age = connection.execute(statements.OPEN_ONES).one()
         return number, age
 
     def forget_old_refusals(self) -> None:
         """Delete the refused cards that no window reaches any more."""
-        statement = refusals.delete().where(refusals.c.refused_at < now() - self._limits.window)
         with self._database.writing() as connection:
-            connection.execute(statement)
+            connection.execute(statements.FORGET_REFUSALS, {"p_window": self._limits.window})
 
     def take_over(self, user_id: int, attempt_id: str) -> Attempt | None:
         """Open -> leased; None where somebody was faster."""
@@ -247,7 +166,7 @@ class Attempts:
             "p_lease": self._lease,
         }
         with self._database.writing() as connection:
-            row = connection.execute(TAKE_OVER, values).one_or_none()
+            row = connection.execute(statements.TAKE_OVER, values).one_or_none()
         return None if row is None else self._attempt(row)
 
     def renew(self, attempt: Attempt) -> Attempt:
@@ -256,7 +175,7 @@ class Attempts:
         Raises:
             LeaseLost: another process has taken over.
         """
-        return self._change(RENEW, attempt, {})
+        return self._change(statements.RENEW, attempt, {})
 
     def anew(self, attempt: Attempt, customer_id: str | None, email: str | None) -> Attempt:
         """Leased -> leased with other parameters, hence with a new idempotency key.
@@ -267,7 +186,7 @@ class Attempts:
             LeaseLost: another process has taken over.
         """
         changed = {"p_key": uuid.uuid4().hex, "p_customer": customer_id, "p_email": email}
-        return self._change(ANEW, attempt, changed)
+        return self._change(statements.ANEW, attempt, changed)
 
     def accept(self, attempt: Attempt, customer_id: str) -> None:
         """Leased -> settled: the customer is the user's, and the token its latest.
@@ -303,16 +222,16 @@ class Attempts:
         }
         with self._database.writing() as connection:
             values = {**_mine(attempt), "p_told": told}
-            if connection.execute(REFUSE, values).rowcount != 1:
+            if connection.execute(statements.REFUSE, values).rowcount != 1:
                 raise LeaseLost
             if partner_id is not None:
                 refused = {"user_id": attempt.user_id, "partner_id": partner_id}
-                connection.execute(COUNT_REFUSAL, refused)
+                connection.execute(statements.COUNT_REFUSAL, refused)
 
     def release(self, attempt: Attempt) -> None:
         """Leased -> open, at once: the outcome is unknown and whoever comes next asks again."""
         with self._database.writing() as connection:
-            connection.execute(RELEASE, _mine(attempt))
+            connection.execute(statements.RELEASE, _mine(attempt))
 
     def _is_stopped(self, connection: Connection, user_id: int) -> bool:
         """Count a user's refused cards once more, now that the row is ours.
@@ -357,63 +276,5 @@ class Attempts:
 
 
 def _mine(attempt: Attempt) -> dict[str, Any]:
-    """Give the values of `OURS`."""
+    """Give the values that `statements.OURS` compares."""
     return {"m_user": attempt.user_id, "m_attempt": attempt.id, "m_holder": attempt.holder}
-
-
-def _look_statement(limits: Limits) -> Any:
-    """A row in any case, so that the limits of a new user's partner are told as well."""
-    issuer = bindparam("p_issuer", type_=users.c.issuer_id.type)
-    subject = bindparam("p_subject", type_=users.c.subject.type)
-    partner = bindparam("p_partner", type_=refusals.c.partner_id.type)
-    one = select(literal(1).label("one")).subquery()
-    columns = limits.columns(
-        refusals.c.user_id == users.c.id, refusals.c.partner_id == partner, beside=users
-    )
-    row = one.outerjoin(users, (users.c.issuer_id == issuer) & (users.c.subject == subject))
-    is_leased = (users.c.lease_until > now()).label("is_leased")
-    return select(users, is_leased, *columns).select_from(row)
-
-
-def _begin_statement(insert: Callable[..., Any], limits: Limits) -> Any:
-    """One statement that makes or claims the row: two requests cannot both get it."""
-    attempt = {
-        "attempt_id": bindparam("p_attempt", type_=users.c.attempt_id.type),
-        "attempt_request": bindparam("p_request", type_=users.c.attempt_request.type),
-        "attempt_key": bindparam("p_attempt", type_=users.c.attempt_key.type),
-        "attempt_token_hash": bindparam("p_hash", type_=users.c.attempt_token_hash.type),
-        "attempt_token": bindparam("p_token", type_=users.c.attempt_token.type),
-        "attempt_email": bindparam("p_email", type_=users.c.attempt_email.type),
-        "attempt_started_at": now(),
-        "attempt_sent_at": now(),
-        "lease_holder": bindparam("p_attempt", type_=users.c.lease_holder.type),
-        "lease_until": now() + bindparam("p_lease", type_=Float()),
-    }
-    by_partner = limits.refused(
-        refusals.c.partner_id == bindparam("p_partner", type_=refusals.c.partner_id.type)
-    )
-    # By name: SQLAlchemy does not correlate subqueries of this clause, and would join all users.
-    by_user = limits.refused(refusals.c.user_id == literal_column("users.id"))
-    row = select(
-        bindparam("p_issuer", type_=users.c.issuer_id.type),
-        bindparam("p_subject", type_=users.c.subject.type),
-        *attempt.values(),
-    ).where(by_partner.scalar_subquery() < limits.per_partner)
-    statement = insert(users).from_select(["issuer_id", "subject", *attempt], row)
-    return statement.on_conflict_do_update(
-        index_elements=["issuer_id", "subject"],
-        set_={
-            **{name: statement.excluded[name] for name in attempt},
-            "attempt_customer_id": users.c.stripe_customer_id,
-        },
-        where=(
-            users.c.attempt_id.is_(None)
-            & users.c.token_hash.is_distinct_from(statement.excluded.attempt_token_hash)
-            & (by_user.scalar_subquery() < limits.per_user)
-        ),
-    ).returning(
-        users.c.id,
-        users.c.attempt_customer_id,
-        users.c.attempt_started_at,
-        users.c.refusal.is_not(None).label("was_refused"),
-    )
