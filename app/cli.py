@@ -110,7 +110,8 @@ def serve(host: str, port: int, workers: int) -> None:
     else:
         with TemporaryDirectory(prefix="coord-users-metrics-") as folder:
             os.environ[SHARED] = folder
-            uvicorn.run("app.cli:worker", factory=True, workers=workers, **options)
+            config = uvicorn.Config("app.cli:worker", factory=True, workers=workers, **options)
+            server.Workers(config, [config.bind_socket()]).run()
 
 
 def worker() -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from app.config import Settings
 from app.errors import ConfigurationError
@@ -57,6 +58,21 @@ def options(settings: Settings) -> dict[str, Any]:
         # Callers who come at once wait here rather than being turned away.
         "backlog": 4096,
     }
+
+
+class Workers(Multiprocess):
+    """Uvicorn's supervisor; it sees at once that a worker has died.
+
+    Uvicorn keeps the worker's end of the pipe by which it asks whether the worker is alive. So the
+    question to one that dies before it answers would not fail, but be waited for in vain: a minute
+    with a worker less, and deaf to SIGTERM.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        """Look after each worker, which has its end of the pipe by now."""
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
 
 
 def listen(port: int) -> socket.socket:

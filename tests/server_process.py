@@ -84,6 +84,24 @@ class ServerProcess:
             time.sleep(0.05)
         raise AssertionError("the service did not become ready")
 
+    def workers(self) -> set[int]:
+        """Give the processes that serve: all children but the one that tracks resources."""
+        found = set()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                is_worker = b"resource_tracker" not in (folder / "cmdline").read_bytes()
+                if int(parent) == self.process.pid and is_worker:
+                    found.add(int(folder.name))
+        return found
+
+    def wait_until_replaced(self, dead: int) -> None:
+        """Wait until one of two workers has a successor."""
+        until = time.monotonic() + DEADLINE
+        while dead in (living := self.workers()) or len(living) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
     def events(self) -> list[dict[str, Any]]:
         """Give what it logged."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]

@@ -1,15 +1,13 @@
 """What operators see: a line in the log for each request, and Prometheus's figures."""
 
-import contextlib
 import os
 import signal
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from server_process import DEADLINE, ServerProcess, serving
+from server_process import serving
 from serving import Caller, Partner, Service
 
 from app.config import Settings
@@ -83,18 +81,6 @@ def test_figures_answer_operators_questions(
     assert told["coord_users_oldest_open_attempt_seconds"] >= 0
 
 
-def workers_of(server: ServerProcess) -> set[int]:
-    """Give the processes that serve: all children but the one that tracks resources."""
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            is_worker = b"resource_tracker" not in (folder / "cmdline").read_bytes()
-            if int(parent) == server.process.pid and is_worker:
-                found.add(int(folder.name))
-    return found
-
-
 def test_figures_are_those_of_all_workers(
     settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path
 ) -> None:
@@ -107,12 +93,9 @@ def test_figures_are_those_of_all_workers(
             told = figures(server.get("/metrics"))
             assert told["coord_users_requests_total 200"] == 20
             assert told["coord_users_stripe_seconds_count answered create"] == 20
-        before = workers_of(server)
-        os.kill(min(before), signal.SIGKILL)
-        until = time.monotonic() + DEADLINE
-        while min(before) in workers_of(server) or len(workers_of(server)) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        dead = server.workers().pop()
+        os.kill(dead, signal.SIGKILL)
+        server.wait_until_replaced(dead)
         server.wait_until_ready()
         assert figures(server.get("/metrics"))["coord_users_requests_total 200"] == 20
 

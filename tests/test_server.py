@@ -2,8 +2,33 @@
 
 import gc
 import sys
+import time
+from pathlib import Path
+
+from server_process import serving
+from serving import Partner
 
 from app import server
+from app.config import Settings
+
+# Whichever worker finds the order dies when it is asked whether it is alive.
+MORTAL = """
+import os, pathlib, signal
+from uvicorn.supervisors.multiprocess import Process
+from app.cli import main
+
+order, answer = pathlib.Path({order!r}), Process.pong
+
+def pong(self):
+    if self.child_conn.poll(None) and order.exists():
+        order.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    answer(self)
+
+Process.pong = pong
+if __name__ == "__main__":
+    main()
+"""
 
 
 def test_process_that_serves_is_settled() -> None:
@@ -18,3 +43,19 @@ def test_process_that_serves_is_settled() -> None:
         gc.unfreeze()
         gc.set_threshold(*before)
         sys.setswitchinterval(turn)
+
+
+def test_worker_that_dies_when_it_is_asked_is_missed(
+    settings: Settings, partner: Partner, tmp_path: Path
+) -> None:
+    """It has a successor at once, rather than when a worker that is mute would have one."""
+    program, order = tmp_path / "mortal.py", tmp_path / "order"
+    program.write_text(MORTAL.format(order=str(order)))
+    words = (sys.executable, program)
+    with serving(settings, tmp_path / "log", "--workers", "2", program=words) as running:
+        before, began = running.workers(), time.monotonic()
+        order.touch()
+        while not (dead := before - running.workers()):
+            assert time.monotonic() < began + 30
+        running.wait_until_replaced(dead.pop())
+        assert time.monotonic() < began + 30
