@@ -45,10 +45,10 @@ def test_process_that_serves_is_settled() -> None:
         sys.setswitchinterval(turn)
 
 
-def test_worker_that_dies_when_it_is_asked_is_missed(
+def test_worker_that_dies_when_it_is_asked_has_a_successor_at_once(
     settings: Settings, partner: Partner, tmp_path: Path
 ) -> None:
-    """It has a successor at once, rather than when a worker that is mute would have one."""
+    """Rather than when a worker that is mute would have one."""
     program, order = tmp_path / "mortal.py", tmp_path / "order"
     program.write_text(MORTAL.format(order=str(order)))
     words = (sys.executable, program)
