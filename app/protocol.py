@@ -3,6 +3,7 @@
 import asyncio
 import select
 import time
+from functools import partial
 from typing import Any
 
 import httptools
@@ -38,7 +39,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _in_head = True
     _size = 0
-    _heard_at = 0.0
     _is_deaf = False
     _has_ended = False
     _hurry: asyncio.TimerHandle | None = None
@@ -47,9 +47,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: who connects has something to say."""
         super().connection_made(transport)
-        self.transport = _Door(transport, self)  # type: ignore[assignment]
-        self._hang_up = select.poll()
-        self._hang_up.register(transport.get_extra_info("socket"), select.POLLRDHUP)
+        self._door = _Door(transport, self)
+        self.transport = self._door  # type: ignore[assignment]
         self._start_clock()
 
     def data_received(self, data: bytes) -> None:
@@ -86,8 +85,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         super().on_headers_complete()
-        self._heard_at = time.monotonic()
-        self.scope["state"][CALLER_IS_GONE] = self._caller_is_gone
+        gone = partial(self._door.caller_is_gone, time.monotonic())
+        self.scope["state"][CALLER_IS_GONE] = gone
         self._in_head = False
         self._size = 0
         self._stop_clock()
@@ -114,10 +113,11 @@ class BoundedProtocol(HttpToolsProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks."""
+        """Stop the clocks, and leave nothing to the collector: it holds up the whole process."""
         self._stop_clock()
         self._stop_watch()
         super().connection_lost(exc)
+        self._door.let_go()
 
     def pause_writing(self) -> None:
         """Watch a caller that does not read as fast as it is answered."""
@@ -145,11 +145,6 @@ class BoundedProtocol(HttpToolsProtocol):
             has_all = transport.get_write_buffer_size() == 0
             transport.write_eof()
             self._start_watch(LINGER_SECONDS if has_all else READ_SECONDS)
-
-    def _caller_is_gone(self) -> bool:
-        """Ask the system, as any thread may: the loop has hung-up callers in its queue as well."""
-        has_waited = time.monotonic() - self._heard_at > HALF_CLOSED_SECONDS
-        return self.transport.is_closing() or (has_waited and bool(self._hang_up.poll(0)))
 
     def _read(self, data: bytes) -> None:
         while True:
@@ -238,8 +233,10 @@ class _Door:
 
     def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
         self._transport = transport
-        self._protocol = protocol
+        self._protocol: BoundedProtocol | None = protocol
         self._is_closing = False
+        self._hang_up = select.poll()
+        self._hang_up.register(transport.get_extra_info("socket"), select.POLLRDHUP)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -248,6 +245,20 @@ class _Door:
         return self._is_closing or self._transport.is_closing()
 
     def close(self) -> None:
-        if not self.is_closing():
+        if self._protocol is not None and not self.is_closing():
             self._is_closing = True
             self._protocol.close(self._transport)
+
+    def let_go(self) -> None:
+        """Forget the protocol, which knows its door, now that the connection is no more."""
+        self._is_closing = True
+        self._protocol = None
+
+    def caller_is_gone(self, heard_at: float) -> bool:
+        """Ask the system, as any thread may: the loop has hung-up callers in its queue as well.
+
+        Args:
+            heard_at: when the request was heard, by the monotonic clock.
+        """
+        has_waited = time.monotonic() - heard_at > HALF_CLOSED_SECONDS
+        return self.is_closing() or (has_waited and bool(self._hang_up.poll(0)))

@@ -59,7 +59,9 @@ class Service(contextlib.AbstractContextManager["Service"]):
             finally:
                 self._started.set()
 
-        asyncio.run(serve())
+        # The loop that `coord-users serve` has: what it leaves to the collector differs.
+        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+            runner.run(serve())
 
 
 class Partner:

@@ -101,6 +101,21 @@ def test_request_leaves_nothing_to_the_collector(
     assert garbage() <= NUMBER * BORNE
 
 
+def test_connection_leaves_nothing_to_the_collector(
+    service: Service, partner: Partner, plain: Plain, garbage: Garbage
+) -> None:
+    """Nor does each caller who comes, asks once and goes."""
+    assert plain.send(target="/v1/nothing") == 404
+    garbage()
+    for _ in range(NUMBER):
+        once = Plain(service.url, partner)
+        assert once.send(target="/v1/nothing") == 404
+        once.close()
+    # Answered by the same loop, which has seen the others go by then.
+    assert plain.send(target="/v1/nothing") == 404
+    assert garbage() <= NUMBER * BORNE
+
+
 @pytest.mark.both_databases
 def test_silence_leaves_nothing_to_the_collector(
     settings: Settings, partner: Partner, garbage: Garbage
