@@ -1,8 +1,7 @@
 """The way to the database: SQLite with full durability, or PostgreSQL."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -17,16 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import trace
 from app.errors import StorageUnavailable
 from app.tables import installation
+from app.turns import Turns
 
 # Transactions are short, so few connections serve many threads; more only queue in the database.
 CONNECTIONS = 10
 # For those who need no turn: credentials are looked up, however many wait to save a card.
 SPARE_CONNECTIONS = 4
-# How long a thread waits for SQLite's write lock or for a statement, in seconds; and for its turn,
-# where no request says how much time is left.
+# How long a thread waits for SQLite's write lock or for a statement, in seconds.
 PATIENCE = 5
-# The least that it waits for its turn: Stripe's answer is worth keeping after the request's time.
-LEAST_PATIENCE = 1.0
 ACTIVE = psycopg.pq.TransactionStatus.ACTIVE
 
 
@@ -99,24 +96,6 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-
-class Turns(AbstractContextManager[None]):
-    """Who may use the database now; the others wait for as long as their request has time.
-
-    Args:
-        number: of those who may at once.
-    """
-
-    def __init__(self, number: int) -> None:
-        self._free = threading.BoundedSemaphore(number)
-
-    def __enter__(self) -> None:
-        if not self._free.acquire(timeout=max(trace.time_left(PATIENCE), LEAST_PATIENCE)):
-            raise StorageUnavailable(inner="no turn came")
-
-    def __exit__(self, *_: object) -> None:
-        self._free.release()
 
 
 class BoundedConnection(psycopg.Connection[Any]):

@@ -1,7 +1,5 @@
 """The database: what the migrations make, what survives, and what is told when it fails."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,8 +7,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, select, text
 
-from app import database as database_module
-from app import trace
 from app.database import Database
 from app.errors import StorageUnavailable
 from app.tables import leases, metadata
@@ -81,27 +77,6 @@ def test_sqlite_is_durable(database: Database) -> None:
     assert told == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
 
 
-def test_writers_take_turns(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose turn does not come is told so, and does not wait for ever."""
-    monkeypatch.setattr(database_module, "PATIENCE", 0.1)
-    told: list[BaseException] = []
-
-    def write() -> None:
-        try:
-            with database.writing():
-                pass
-        except StorageUnavailable as error:
-            told.append(error)
-
-    with database.writing():
-        other = threading.Thread(target=write)
-        other.start()
-        other.join(10)
-    assert len(told) == 1
-    write()
-    assert len(told) == 1
-
-
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all.db", "postgresql://127.0.0.1:9/none"])
 def test_database_that_is_not_there(url: str) -> None:
     database = Database(url)
@@ -121,32 +96,3 @@ def test_settled_rows_outlive_the_process(tmp_path: Path) -> None:
     second = Database(url)
     assert second.installation() == installation
     second.close()
-
-
-def test_turn_is_waited_for_as_long_as_the_request_has_time(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Under load a request is late rather than refused; near its end it still gets a moment."""
-    monkeypatch.setattr(database_module, "LEAST_PATIENCE", 0.01)
-    held, go_on = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with database.writing():
-            held.set()
-            assert go_on.wait(10)
-
-    def write(budget: float) -> None:
-        trace.begin("request", budget, {})
-        with database.writing():
-            pass
-
-    with ThreadPoolExecutor(3) as threads:
-        holding = threads.submit(hold)
-        assert held.wait(10)
-        patient = threads.submit(write, 30.0)
-        with pytest.raises(StorageUnavailable):
-            threads.submit(write, 0.0).result(10)
-        assert not patient.done()
-        go_on.set()
-        for each in (holding, patient):
-            each.result(10)

@@ -163,6 +163,7 @@ def test_locked_sqlite_does_not_let_requests_queue_up(
 ) -> None:
     """While the file is locked, each of many requests is answered in about its own time."""
     monkeypatch.setattr("app.database.PATIENCE", 0.5)
+    monkeypatch.setattr("app.turns.PATIENCE", 0.5)
     path = make_url(sqlite_url).database or ""
     with House(sqlite_url, double, request=1.0) as house:
         users = [house.user(f"user-{number}") for number in range(12)]
