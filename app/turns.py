@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from app import trace
 from app.errors import StorageUnavailable
 
-# Until when somebody waits, a number that no other has, and a lock that is free when the turn comes.
+# Until when somebody waits, a number of their own, and a lock that is free when their turn comes.
 Place = tuple[float, int, threading.Lock]
 
 # How long a thread waits, in seconds, where no request says how much time is left.
