@@ -5,10 +5,11 @@ Points are those of `faults.house.Crashes`, in a real process and with a real SI
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from app.attempts import Attempts
 from app.cli import main
@@ -16,7 +17,8 @@ from app.database import Database
 from app.stripe_account import StripeAccount
 
 point, skip = os.environ["DOOM"], int(os.environ["DOOM_SKIP"])
-here = ""
+# Which method each thread is in: others commit as well, the completer for one.
+here = threading.local()
 
 
 def hit(name: str) -> None:
@@ -33,13 +35,12 @@ def doomed(owner: Any, name: str, label: str) -> None:
     method: Callable[..., Any] = getattr(owner, name)
 
     def passing(*args: Any, **kwargs: Any) -> Any:
-        global here
         hit(f"{label}.at")
-        here = label
+        here.label = label
         try:
             result = method(*args, **kwargs)
         finally:
-            here = ""
+            here.label = ""
         hit(f"{label}.after")
         return result
 
@@ -51,12 +52,17 @@ for arrow in ("begin", "accept"):
 for call in ("create_customer", "replace_card"):
     doomed(StripeAccount, call, "call")
 
+
+def committing(_connection: Connection) -> None:
+    hit(f"{getattr(here, 'label', '')}.before")
+
+
 opened = Database.__init__
 
 
 def opening(self: Database, url: str) -> None:
     opened(self, url)
-    event.listen(self.engine, "commit", lambda _connection: hit(f"{here}.before"))
+    event.listen(self.engine, "commit", committing)
 
 
 Database.__init__ = opening  # type: ignore[method-assign]
