@@ -1,5 +1,6 @@
 """The chain of fixtures: a database, the stand-in for Stripe, the service, a caller."""
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -23,6 +24,27 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the user that root's PostgreSQL runs as, before all workers make one at once."""
     if os.geteuid() == 0 and not hasattr(config, "workerinput"):
         ensure_user_exists("pgserver")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave those that measure for the end, when no others wait."""
+    items.sort(key=_measures)
+
+
+def _measures(item: pytest.Item) -> bool:
+    return item.get_closest_marker("measures") is not None
+
+
+@pytest.fixture(autouse=True)
+def machine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Give it to a test that measures alone, and to the others together."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (shared / "machine").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if _measures(request.node) else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")
