@@ -48,7 +48,7 @@ class PostgreSql:
 
     def pids(self) -> list[int]:
         """Give its processes as they are now, the one that starts the others first."""
-        first = self._server.get_postmaster_info().pid
+        first = int((self._folder / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{first}/task/{first}/children").read_text()
         return [first, *map(int, children.split())]
 
