@@ -13,6 +13,9 @@ from faults.account import Account, Call
 from faults.scripted import Fault
 from faults.wire import Answer, Connection, Request, Reset, Wire
 
+# Longest that what was let in may take to end, in seconds.
+PATIENCE = 30.0
+
 
 @dataclass
 class _Script:
@@ -71,10 +74,10 @@ class Double:
             self._scripts.append(_Script(fault, times, token, method))
 
     def heal(self) -> None:
-        """Forget all faults that are scripted, and let go of what hangs."""
+        """Forget all faults that are scripted, and let in what hangs."""
         with self.account.lock:
             self._scripts.clear()
-        self.let_go()
+        self.let_in()
 
     def let_go(self) -> None:
         """Let what hangs go on."""
@@ -89,8 +92,12 @@ class Double:
         with self.account.lock:
             hanging = [call for call in self.calls if not call.done.is_set()]
         self.let_go()
+        until = time.monotonic() + PATIENCE
         for call in hanging:
-            assert call.done.wait(10)
+            # One that was still on its way to the gate waits there for the next time.
+            while not call.done.wait(0.05):
+                assert time.monotonic() < until, call
+                self.let_go()
 
     def _serve(self, request: Request, connection: Connection) -> bool:
         """Answer one call; False ends the connection."""
