@@ -243,6 +243,7 @@ def test_answer_without_end_is_cut_off(
         ask(kept, serve(talk))
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("interval", [0.02, 60.0], ids=["drips", "hangs"])
 def test_time_counts_from_the_first_byte_to_the_last(
     kept: Connections, serve: Serve, interval: float

@@ -341,6 +341,7 @@ def test_caller_that_has_sent_all_may_close_its_half(
     assert statuses(answer) == [200]
 
 
+@pytest.mark.measures
 def test_caller_that_has_closed_its_half_is_not_waited_for(target: Target) -> None:
     """Nor one that was refused: both connections have ended, on both sides."""
     began = time.monotonic()
