@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from app.config import Settings
-from app.database import Database
 from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
-from app.partners import check_issuers, list_partners
-from app.stripe_account import OutcomeUnknown, StripeAccount
+from app.identity.registry import check_issuers, list_partners
+from app.storage.database import Database
+from app.stripe_account.account import OutcomeUnknown, StripeAccount
 
 # How long Stripe may take to answer, in seconds.
 CALL = 10.0

@@ -15,23 +15,26 @@ import click
 import uvicorn
 from sqlalchemy import select
 
-from app import checkup, logs, partners, server
+from app import checkup
 from app.config import Settings
-from app.database import Database
+from app.customers.reconcile import Reconciliation
 from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
-from app.metrics import SHARED
-from app.mock import Mock
-from app.reconcile import Reconciliation
-from app.sandbox import Sandbox
+from app.identity import registry
+from app.sandbox.mock import Mock
+from app.sandbox.sandbox import Sandbox
 from app.service import (
     create_app,
     make_attempts,
     make_customers,
     open_database,
 )
-from app.stripe_account import OutcomeUnknown, StripeAccount
-from app.tables import issuers, users
-from app.tables import partners as partners_table
+from app.storage.database import Database
+from app.storage.tables import issuers, users
+from app.storage.tables import partners as partners_table
+from app.stripe_account.account import OutcomeUnknown, StripeAccount
+from app.telemetry import logs
+from app.telemetry.metrics import SHARED
+from app.web import server
 
 
 def _plainly(command: Callable[..., None]) -> Callable[..., None]:
@@ -156,7 +159,7 @@ def partner_add(
     """Register an issuer of a partner; again, to replace its keys, or for another issuer."""
     if sum(one is not None for one in (jwks_url, jwks_file, shared_secret_file)) != 1:
         raise click.UsageError("Give one of --jwks-url, --jwks-file, --shared-secret-file.")
-    partners.add_issuer(
+    registry.add_issuer(
         _database().engine,
         name,
         issuer,
@@ -173,7 +176,7 @@ def partner_add(
 @_plainly
 def partner_list() -> None:
     """List partners and their issuers."""
-    _table(partners.list_partners(_database().engine))
+    _table(registry.list_partners(_database().engine))
 
 
 @main.group("access-key")
@@ -186,14 +189,14 @@ def access_key() -> None:
 @_plainly
 def access_key_create(partner_name: str) -> None:
     """Print a new access key: it is shown this once."""
-    click.echo(partners.create_access_key(_database().engine, partner_name))
+    click.echo(registry.create_access_key(_database().engine, partner_name))
 
 
 @access_key.command("list")
 @_plainly
 def access_key_list() -> None:
     """List access keys by id: the keys themselves are not stored."""
-    _table(partners.list_access_keys(_database().engine))
+    _table(registry.list_access_keys(_database().engine))
 
 
 @access_key.command("revoke")
@@ -201,7 +204,7 @@ def access_key_list() -> None:
 @_plainly
 def access_key_revoke(key_id: int) -> None:
     """Revoke an access key; within seconds no process takes it any more."""
-    partners.revoke_access_key(_database().engine, key_id)
+    registry.revoke_access_key(_database().engine, key_id)
     click.echo(f"Access key {key_id} is revoked.", err=True)
 
 

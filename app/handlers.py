@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import current_app
 
-from app import trace
-from app.identity import chargeable_user
+from app.identity.credentials import chargeable_user
+from app.telemetry import trace
 
 
 def post_stripe_info(stripe_info: dict[str, Any], token_info: dict[str, Any]) -> dict[str, Any]:

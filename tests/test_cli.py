@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_process import serving
-from serving import AUDIENCE, Caller, Partner, Service
+from support.server_process import serving
+from support.serving import AUDIENCE, Caller, Partner, Service
 
 from app.config import Settings
-from app.database import Database
-from app.standin.server import StandIn
-from app.tables import now, users
+from app.sandbox.standin.server import StandIn
+from app.storage.database import Database
+from app.storage.tables import now, users
 
 COMMAND = Path(sys.executable).with_name("coord-users")
 KEY = "sk_test_cli"

@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import PATH, Caller, Partner, Service
 from sqlalchemy import text
+from support.serving import PATH, Caller, Partner, Service
 
 from app.config import Settings
-from app.contract import Contract
-from app.database import Database
-from app.standin.server import StandIn
+from app.contract.document import Contract
+from app.sandbox.standin.server import StandIn
+from app.storage.database import Database
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -339,7 +339,7 @@ def test_storage_unavailable(caller: Caller, database: Database) -> None:
 
 def test_slow_sender(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """408 request_timeout, when the body does not arrive."""
-    monkeypatch.setattr("app.edge.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("app.web.edge.BODY_SECONDS", 0.2)
     never = threading.Event()
 
     def pieces() -> Any:

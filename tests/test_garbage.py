@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from serving import PATH, Partner, Service
+from support.serving import PATH, Partner, Service
 
 from app.config import Settings
 

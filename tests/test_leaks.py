@@ -9,13 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 from jwt import encode
-from server_process import serving
-from serving import AUDIENCE, Caller, Partner
+from support.server_process import serving
+from support.serving import AUDIENCE, Caller, Partner
 
-from app import partners
 from app.config import Settings
-from app.database import Database
-from app.standin.server import StandIn
+from app.identity import registry
+from app.sandbox.standin.server import StandIn
+from app.storage.database import Database
 
 STRIPE_KEY = "sk_test_MARKEDstripe4eC39HqLyjWDarjtT1zdp7dc"
 UNKNOWN_KEY = "coord_ak_" + "MARKEDkey" * 4 + "1234567"
@@ -24,7 +24,7 @@ SHARED_SECRET = b"MARKED shared secret of an issuer, long enough"
 VERBOSE = """
 import logging, sys
 logging.basicConfig(level=logging.DEBUG)
-from app import logs
+from app.telemetry import logs
 def verbose(log_format, configure=logs.configure):
     configure(log_format)
     logging.getLogger().setLevel(logging.DEBUG)
@@ -38,10 +38,10 @@ main()
 """
 # An error that nobody foresees, and that quotes what it was given: Python's own often do.
 CRASH = """
-from app import customers
+from app.customers import save_card
 def crash(self, user, token, *more):
     raise ValueError(f"{token} of {user.subject}") from KeyError(token)
-customers.Customers.save_card = crash
+save_card.Customers.save_card = crash
 """
 # What each place would look like if it leaked.
 LEAKS = {
@@ -53,7 +53,7 @@ def tell(info, user=handlers.chargeable_user):
 handlers.chargeable_user = tell
 """,
     "metrics": """
-from app import metrics
+from app.telemetry import metrics
 called = metrics.Metrics.stripe_called
 def tell(self, call, outcome, seconds):
     called(self, "tok_MARKEDmetric", outcome, seconds)
@@ -194,7 +194,7 @@ def search(settings: Settings, partner: Partner, standin: StandIn, tmp_path: Pat
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_secrets_are_found_nowhere(search: Search, database: Database, log_format: str) -> None:
     """In no log, metric, answer or argument, though the frameworks tell all that they know."""
-    partners.add_issuer(
+    registry.add_issuer(
         database.engine, "Acme", "https://shared.example/", AUDIENCE, shared_secret=SHARED_SECRET
     )
     assert search.found(log_format) == []

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from needs import need
-from sandboxed import COMMAND, Printed, sandbox_of_its_own
-from server_process import reserved_port
+from support.needs import need
+from support.sandboxed import COMMAND, Printed, sandbox_of_its_own
+from support.server_process import reserved_port
 
-from app.contract import Contract
+from app.contract.document import Contract
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 ROWS = dict(re.findall(r"^\| `(\w+)` \| `(.+)` \|$", README, re.MULTILINE))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.config import Settings
-from app.contract import Contract
+from app.contract.document import Contract
 from app.errors import ConfigurationError
 from app.service import create_app
 
@@ -46,7 +46,10 @@ def test_operation_without_a_function(document: dict[str, Any], start: Any) -> N
     ("function", "words"),
     [
         (None, "names no function"),
-        ("app.identity.check_nothing", "app.identity.check_nothing, which does not exist"),
+        (
+            "app.identity.credentials.check_nothing",
+            "app.identity.credentials.check_nothing, which does not exist",
+        ),
         ("app.nowhere.check", "app.nowhere.check, which does not exist"),
         ("check", "check, which does not exist"),
     ],

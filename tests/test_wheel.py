@@ -6,7 +6,7 @@ import sys
 import venv
 from pathlib import Path
 
-from sandboxed import Printed
+from support.sandboxed import Printed
 
 
 def test_wheel_serves_from_an_empty_environment(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clients.calls import Call, Outcome
 from clients.generator import generate
-from needs import need
+from support.needs import need
 
 HERE = Path(__file__).parent
 # To fetch packages, and to compile on a busy machine, in seconds.

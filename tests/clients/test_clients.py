@@ -10,7 +10,7 @@ from clients.calls import Call, Client
 from clients.generator import run
 from clients.node_clients import GeneratedTypeScript, SwaggerClient
 from clients.python_clients import Bravado, GeneratedPython
-from sandboxed import Printed
+from support.sandboxed import Printed
 
 pytestmark = [
     # Bravado uses what jsonschema has newer ways for.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from contract.fuzz import Target
-from sandboxed import COMMAND, Printed
+from support.sandboxed import COMMAND, Printed
 
 # Else a sandbox, like any deployment, would soon take no more cards of its one user.
 WITHOUT_LIMITS = {"REFUSALS_PER_USER": "1000", "REFUSALS_PER_PARTNER": "100000"}

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from contract.breaks import Break, Schema, breaks, is_major
 
-from app.contract import Contract
+from app.contract.document import Contract
 
 FILE = Path(__file__).with_name("released.yaml")
 # Words, and where a deployment happens to be.

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from contract.answers import faults, shipped
 from contract.schemas import rules, whole
-from serving import PATH, Caller, Partner, Service
+from support.serving import PATH, Caller, Partner, Service
 
 from app.config import Settings
 

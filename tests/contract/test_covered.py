@@ -10,7 +10,7 @@ from contract.answers import shipped
 from contract.covered import BROKEN, KEPT, Contract, Item, main, report
 from contract.exchanges import GIVEN, Exchange, read, write
 from contract.schemas import broken, kept, reached, rules, whole
-from serving import PATH
+from support.serving import PATH
 
 CONTRACT = Contract(shipped())
 POST = "POST /user/current/stripe_info"

@@ -15,14 +15,14 @@ from typing import Any
 import httpx
 import pytest
 from contract.exchanges import Exchange, write
-from server_process import serving
-from serving import PATH, Caller, Partner
 from sqlalchemy import text
+from support.server_process import serving
+from support.serving import PATH, Caller, Partner
 
 from app.config import Settings
-from app.database import Database
-from app.edge import BODY_SECONDS
-from app.standin.server import StandIn
+from app.sandbox.standin.server import StandIn
+from app.storage.database import Database
+from app.web.edge import BODY_SECONDS
 
 # On one worker, so that they share a server.
 pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("rows")]

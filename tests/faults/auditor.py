@@ -9,7 +9,7 @@ from typing import Any
 from faults.account import Account
 from sqlalchemy import Engine, select
 
-from app.tables import metadata, users
+from app.storage.tables import metadata, users
 
 
 @dataclass

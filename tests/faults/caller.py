@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from serving import PATH, Partner
+from support.serving import PATH, Partner
 
 # How long a caller waits for an answer, in seconds.
 PATIENCE = 60.0

@@ -13,9 +13,9 @@ from faults.double import Double
 from faults.house import House
 from faults.pgproxy import PgProxy
 from faults.world import World
-from postgresql import PostgreSql
+from support.postgresql import PostgreSql
 
-from app.database import Database
+from app.storage.database import Database
 
 MEMORY = "/dev/shm"
 
@@ -67,7 +67,7 @@ def proxy(postgres: PostgreSql) -> Iterator[PgProxy]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody in this process wait long between two calls."""
-    monkeypatch.setattr("app.customers.PAUSES", (0.02, 0.05))
+    monkeypatch.setattr("app.customers.save_card.PAUSES", (0.02, 0.05))
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
-from app.attempts import Attempts
 from app.cli import main
-from app.database import Database
-from app.stripe_account import StripeAccount
+from app.customers.attempts import Attempts
+from app.storage.database import Database
+from app.stripe_account.account import StripeAccount
 
 point, skip = os.environ["DOOM"], int(os.environ["DOOM_SKIP"])
 # Which method each thread is in: others commit as well, the completer for one.

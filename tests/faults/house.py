@@ -10,16 +10,16 @@ from faults.auditor import Acknowledged, Findings, audit
 from faults.double import Double
 from sqlalchemy import Connection, event, update
 
-from app.attempts import Attempts
-from app.completer import Completer
-from app.customers import Customers, Patience
-from app.database import Database
-from app.identity import User
-from app.limits import Limits
-from app.metrics import Metrics
-from app.seal import Seal
-from app.stripe_account import StripeAccount
-from app.tables import issuers, now, partners, users
+from app.customers.attempts import Attempts
+from app.customers.completer import Completer
+from app.customers.refusal_limits import Limits
+from app.customers.save_card import Customers, Patience
+from app.customers.token_cipher import Seal
+from app.identity.credentials import User
+from app.storage.database import Database
+from app.storage.tables import issuers, now, partners, users
+from app.stripe_account.account import StripeAccount
+from app.telemetry.metrics import Metrics
 
 SECRET_KEY = "sk_test_faults"
 
@@ -134,7 +134,7 @@ class House:
         if network is None:
             self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)
         else:
-            connections = "app.stripe_account.Connections"
+            connections = "app.stripe_account.account.Connections"
             with unittest.mock.patch(connections, return_value=network):
                 self.stripe = StripeAccount(SECRET_KEY)
         self.customers = Customers(

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from faults.world import DEADLINE, program
-from server_process import reserved_port
+from support.server_process import reserved_port
 
 from app.config import Settings
 

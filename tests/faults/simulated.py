@@ -17,7 +17,7 @@ from faults.house import Crash, House
 from faults.scripted import Fault
 from werkzeug.datastructures import Headers
 
-from app.connections import Silence
+from app.http_client import Silence
 
 # Longest that a step may take before the test gives up, in seconds.
 PATIENCE = 60.0
@@ -49,7 +49,7 @@ class Clock:
 
 
 class Network:
-    """Stands in for `app.connections.Connections`, between all houses and one account.
+    """Stands in for `app.http_client.Connections`, between all houses and one account.
 
     Attributes:
         faults: what becomes of the next calls, in their order; then all is well.

@@ -12,7 +12,7 @@ import pytest
 from faults.caller import Lost
 from faults.litter import Litter
 from faults.world import Load, World, program
-from server_process import ServerProcess, serving
+from support.server_process import ServerProcess, serving
 
 POINTS = ["begin.before", "begin.after", "call.at", "call.after", "accept.before", "accept.after"]
 # How many servers live at a time, how many clients call them, and how many kills there are.

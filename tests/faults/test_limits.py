@@ -11,7 +11,7 @@ from faults.scripted import FAULTS
 from sqlalchemy import text
 
 from app.errors import CardRefused, StripeUnavailable, TokenRefused, TooManyAttempts, UsersApiError
-from app.tables import refusals
+from app.storage.tables import refusals
 
 OpenHouse = Callable[..., House]
 WINDOW = 3600.0

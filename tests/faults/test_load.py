@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from faults.auditor import Acknowledged
 from faults.caller import Answer, Lost
 from faults.world import DEADLINE, Load, World
-from postgresql import PostgreSql
-from server_process import serving
+from support.postgresql import PostgreSql
+from support.server_process import serving
 
 
 def at_once(world: World, urls: list[str], wanted: list[tuple[str, str]]) -> list[Answer]:

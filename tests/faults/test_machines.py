@@ -11,7 +11,7 @@ import pytest
 from faults.balancer import Balancer
 from faults.caller import Lost
 from faults.world import DEADLINE, Load, World, program
-from server_process import ServerProcess, serving
+from support.server_process import ServerProcess, serving
 
 import app
 
@@ -127,7 +127,7 @@ def test_service_reads_its_clock_in_few_places() -> None:
     """
     readers = {
         path.name
-        for path in Path(app.__file__).parent.glob("*.py")
+        for path in Path(app.__file__).parent.rglob("*.py")
         if CLOCK.search(path.read_text())
     }
-    assert readers == {"identity.py", "reconcile.py", "sandbox.py"}
+    assert readers == {"credentials.py", "reconcile.py", "sandbox.py", "account.py"}

@@ -23,15 +23,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.database import Database
+from app.customers.reconcile import Reconciliation
 from app.errors import (
     CardRefused,
     StripeUnavailable,
     TokenRefused,
     UpdateInProgress,
 )
-from app.reconcile import Reconciliation
-from app.tables import refusals, users
+from app.storage.database import Database
+from app.storage.tables import refusals, users
 
 USERS = ("user-1", "user-2")
 PROCESSES = 2
@@ -364,7 +364,7 @@ class Model(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def simulated_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait in earnest."""
-    monkeypatch.setattr("app.customers.time", Clock())
+    monkeypatch.setattr("app.customers.save_card.time", Clock())
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from faults.house import House
 from faults.scripted import FAULTS, Fault, stripe_error
 from structlog.testing import capture_logs
 
-from app.completer import Completer
-from app.customers import token_hash
+from app.customers.completer import Completer
+from app.customers.save_card import token_hash
 from app.errors import CardRefused, StorageUnavailable, StripeUnavailable, UsersApiError
-from app.metrics import Metrics
+from app.telemetry.metrics import Metrics
 
 OpenHouse = Callable[..., House]
 GONE = Fault(executed=False, answer=stripe_error(404, "resource_missing", "id"))

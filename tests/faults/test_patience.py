@@ -7,7 +7,7 @@ from faults.double import Double
 from faults.house import House
 
 from app.errors import StripeUnavailable
-from app.stripe_account import OutcomeUnknown
+from app.stripe_account.account import OutcomeUnknown
 
 
 def test_calls_give_up_one_after_another_and_leave_time_to_answer(

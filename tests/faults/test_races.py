@@ -14,8 +14,8 @@ from faults.double import Double
 from faults.house import House
 from faults.scripted import FAULTS
 
-from app import trace
 from app.errors import CallerIsGone, UpdateInProgress, UsersApiError
+from app.telemetry import trace
 
 OpenHouse = Callable[..., House]
 

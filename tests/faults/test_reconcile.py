@@ -11,11 +11,11 @@ from faults.house import House
 from faults.scripted import FAULTS, Fault, stripe_error
 from sqlalchemy import event
 
-from app import reconcile
+from app.customers import reconcile
+from app.customers.reconcile import Finding, Reconciliation
 from app.errors import StripeUnavailable
-from app.reconcile import Finding, Reconciliation
-from app.stripe_account import OutcomeUnknown
-from app.tables import metadata
+from app.storage.tables import metadata
+from app.stripe_account.account import OutcomeUnknown
 
 
 def run(house: House, *, dry: bool = False, said: list[str] | None = None) -> list[Finding]:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from faults.scripted import FAULTS
 from faults.world import World, program
-from postgresql import PostgreSql
-from server_process import ServerProcess, serving
+from support.postgresql import PostgreSql
+from support.server_process import ServerProcess, serving
 
 # What `/healthz` may take, and how soon all must be as before, in seconds.
 HEALTHY, BACK = 0.1, 5.0

@@ -9,9 +9,9 @@ from faults.double import Double
 from faults.house import House
 from faults.scripted import FAULTS, LATE, Fault, stripe_error
 
-from app.attempts import Attempts
+from app.customers.attempts import Attempts
+from app.customers.token_cipher import Seal
 from app.errors import StripeUnavailable, TokenRefused
-from app.seal import Seal
 
 OpenHouse = Callable[..., House]
 DAY = 25 * 3600.0

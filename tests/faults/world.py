@@ -12,10 +12,10 @@ from pathlib import Path
 from faults.auditor import Acknowledged, Findings, audit
 from faults.caller import Answer, Callers, Lost
 from faults.double import Double
-from serving import Partner
+from support.serving import Partner
 
 from app.config import Settings
-from app.database import Database
+from app.storage.database import Database
 
 # Within this all must settle with no operator, in seconds; and no caller need retry for longer.
 DEADLINE = 60.0

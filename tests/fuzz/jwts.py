@@ -7,7 +7,7 @@ import time
 from typing import Any, NamedTuple
 
 from fuzz.choices import Choices
-from test_issuers_standin import AUDIENCE, ISSUER, Signer, secret_signer, signer
+from identity.test_issuers_standin import AUDIENCE, ISSUER, Signer, secret_signer, signer
 
 NOW = int(time.time())
 HMAC = secret_signer()

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
-from serving import Partner, Service
+from support.serving import Partner, Service
 
 from app.config import Settings
-from app.database import Database
+from app.sandbox.standin.server import StandIn
 from app.service import create_app
-from app.standin.server import StandIn
+from app.storage.database import Database
 
 DEADLINE = 10.0
 
@@ -115,7 +115,7 @@ def fuzzed(folder: Any) -> Any:
     database.migrate()
     partner = Partner(database)
     # Callers here close their half once they have sent all, and wait on a busy machine.
-    with StandIn() as standin, patch("app.protocol.HALF_CLOSED_SECONDS", DEADLINE):
+    with StandIn() as standin, patch("app.web.protocol.HALF_CLOSED_SECONDS", DEADLINE):
         settings = Settings(
             database_url=url,
             stripe_secret_key="sk_test_1",

@@ -13,11 +13,11 @@ from fuzz.choices import Choices, choices
 from fuzz.inputs import count, inputs
 from fuzz.jwts import HMAC, MARK, ODD_JSON, SIGNERS, STRANGER, VALUES, forged
 from hypothesis import given
-from test_issuers_standin import AUDIENCE, ISSUER, SECRET
+from identity.test_issuers_standin import AUDIENCE, ISSUER, SECRET
 
 from app.errors import ConfigurationError, InvalidUserToken, UserTokenExpired
-from app.issuers import check_url
-from app.jwts import Keys, published_keys, read, secret_key, strict_json, verified
+from app.identity.issuers import check_url
+from app.identity.jwts import Keys, published_keys, read, secret_key, strict_json, verified
 
 pytestmark = pytest.mark.fuzz
 

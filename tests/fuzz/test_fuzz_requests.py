@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from contract.test_validation import CHECK, PLAIN
 from fuzz.choices import Choices, choices
 from fuzz.inputs import count, inputs
 from fuzz.jwts import MARK, ODD_JSON
 from fuzz.service import Answer, Fuzzed, fuzzed
 from fuzz.test_fuzz_jwts import FRAGMENTS, check_words, json_value
 from hypothesis import given
-from serving import PATH
 from starlette.datastructures import QueryParams
-from test_validation import CHECK, PLAIN
+from support.serving import PATH
 
 from app.errors import InvalidRequest, UnsupportedMediaType
 

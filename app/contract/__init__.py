@@ -1,0 +1,1 @@
+"""The Swagger document as the router and the validator."""

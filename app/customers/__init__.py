@@ -1,0 +1,1 @@
+"""The rule: one Stripe customer for each user."""

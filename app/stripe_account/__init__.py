@@ -1,0 +1,1 @@
+"""Coord's account at Stripe."""

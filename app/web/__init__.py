@@ -1,0 +1,1 @@
+"""From the socket to the router, and from errors to responses."""

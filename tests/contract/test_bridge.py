@@ -1,0 +1,242 @@
+"""The bridge to Flask, and what it uses of Connexion's private parts, which an upgrade may move."""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from connexion import FlaskApp, Resolver
+from connexion.apps.flask import FlaskOperation
+from connexion.context import _context, _operation
+from connexion.decorators import FlaskDecorator
+from connexion.frameworks.flask import Flask as FlaskFramework
+from connexion.options import SwaggerUIOptions
+from connexion.security import AbstractSecurityHandler
+from support.serving import Caller
+
+from app.contract.bridge import OneHop, build_now, replace_bridge
+from app.contract.connexion_app import MIDDLEWARES
+from app.contract.document import Contract, Handlers
+from app.sandbox.standin.server import StandIn
+
+NO_UI = SwaggerUIOptions(serve_spec=False, swagger_ui=False)
+
+
+def request(app: Any, *bodies: bytes) -> list[dict[str, Any]]:
+    """Send one request in pieces and give the messages of its answer."""
+    told: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": body, "more_body": body is not bodies[-1]}
+        for body in bodies
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/a",
+        "root_path": "",
+        "query_string": b"q=1",
+        "headers": [(b"host", b"x"), (b"content-length", b"%d" % len(b"".join(bodies)))],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+    asyncio.run(app(scope, receive, send))
+    return told
+
+
+@pytest.fixture
+def one_hop() -> Any:
+    """Give a way to bridge to a WSGI application."""
+    opened: list[OneHop] = []
+
+    def bridge(wsgi: Callable[..., Any], threads: int = 1) -> OneHop:
+        opened.append(OneHop(wsgi, threads))
+        return opened[-1]
+
+    yield bridge
+    for one in opened:
+        one.close()
+
+
+def test_request_and_answer_go_through_whole(one_hop: Any) -> None:
+    closed: list[bool] = []
+
+    class Pieces(list[bytes]):
+        def close(self) -> None:
+            closed.append(True)
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        assert (environ["REQUEST_METHOD"], environ["QUERY_STRING"]) == ("POST", "q=1")
+        start_response("201 Created", [("X-Name", "\u00fc"), ("X-Name", "b")])
+        return Pieces([environ["wsgi.input"].read(), b"!"])
+
+    start, body = request(one_hop(wsgi), b"ab", b"cd")
+    assert start["status"] == 201
+    assert start["headers"] == [(b"x-name", b"\xfc"), (b"x-name", b"b")]
+    assert body == {"type": "http.response.body", "body": b"abcd!"}
+    assert closed == [True]
+
+
+def test_errors_are_raised_on_the_loops_side(one_hop: Any) -> None:
+    """Where one place turns all of them into answers."""
+
+    def wsgi(_environ: Any, _start_response: Any) -> Any:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        request(one_hop(wsgi), b"")
+
+
+def test_threads_are_as_many_as_asked_for(one_hop: Any) -> None:
+    """Two requests run side by side, in threads of the bridge's own."""
+    together = threading.Barrier(2, timeout=10)
+    names: list[str] = []
+
+    def wsgi(_environ: Any, start_response: Any) -> Any:
+        together.wait()
+        names.append(threading.current_thread().name)
+        start_response("200 OK", [])
+        return []
+
+    bridge = one_hop(wsgi, 2)
+    others = threading.Thread(target=request, args=(bridge, b""))
+    others.start()
+    request(bridge, b"")
+    others.join(10)
+    assert {name.partition("_")[0] for name in names} == {"request"}
+    assert len(set(names)) == 2
+
+
+@pytest.fixture
+def connexion_app() -> FlaskApp:
+    """Give the service's contract on Connexion as it comes."""
+    app = FlaskApp("app", swagger_ui_options=NO_UI)
+    app.add_api(Contract.shipped("swagger.yaml").document, resolver=Handlers("app.handlers"))
+    return app
+
+
+def test_connexion_has_what_is_used_of_it(connexion_app: FlaskApp) -> None:
+    """Fails when an upgrade moves it: then `app.contract.bridge` is to be looked at anew."""
+    assert hasattr(connexion_app._middleware_app, "asgi_app")
+    app, stack = connexion_app.middleware._build_middleware_stack()
+    assert app is not None
+    assert stack
+    (operation,) = (
+        view
+        for view in connexion_app.app.view_functions.values()
+        if isinstance(view, FlaskOperation)
+    )
+    assert callable(operation._fn)
+    assert hasattr(operation, "jsonifier")
+    decorator = FlaskDecorator(jsonifier=operation.jsonifier)
+    assert hasattr(FlaskDecorator, "uri_parser")
+    assert callable(decorator.decorate(operation._fn))
+    assert callable(FlaskFramework.get_request)
+    assert callable(AbstractSecurityHandler._accepts_kwarg)
+    assert isinstance(_context, ContextVar)
+    assert isinstance(_operation, ContextVar)
+
+
+def test_connexions_own_parts_are_replaced(connexion_app: FlaskApp) -> None:
+    bridge = replace_bridge(connexion_app, 3)
+    build_now(connexion_app)
+    assert connexion_app._middleware_app.asgi_app is bridge
+    assert connexion_app.middleware.app is not None
+    views = connexion_app.app.view_functions.values()
+    assert not any(isinstance(view, FlaskOperation) for view in views)
+    bridge.close()
+
+
+def test_operation_is_decorated_once(
+    caller: Caller, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connexion does it anew for each request, which costs more than the request."""
+
+    def decorate(*_: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(FlaskDecorator, "decorate", decorate)
+    assert caller.save(standin.new_token()).status_code == 200
+
+
+def test_security_functions_are_looked_at_once(
+    caller: Caller, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connexion inspects their signatures for each request."""
+    assert caller.save(standin.new_token()).status_code == 200
+
+    def signature(*_: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(inspect, "signature", signature)
+    assert caller.save(standin.new_token()).status_code == 200
+
+
+DOCUMENT = {
+    "swagger": "2.0",
+    "info": {"title": "t", "version": "1"},
+    "consumes": ["application/json"],
+    "produces": ["application/json"],
+    "paths": {
+        "/things/{name}": {
+            "post": {
+                "operationId": "act",
+                "parameters": [
+                    {"in": "path", "name": "name", "type": "string", "required": True},
+                    {"in": "query", "name": "number", "type": "integer"},
+                    {"in": "body", "name": "thing", "schema": {"type": "object"}},
+                ],
+                "responses": {"200": {"description": "OK"}, "201": {"description": "Made"}},
+            }
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "told"),
+    [
+        (lambda name, number, thing: [name, number, thing], 200, ["a", 7, {"b": 1}]),
+        (lambda thing: ({"got": thing}, 201), 201, {"got": {"b": 1}}),
+        (lambda thing: {"got": thing}, 200, {"got": {"b": 1}}),
+        (lambda **all_of_it: sorted(all_of_it), 200, ["name", "number", "thing"]),
+    ],
+)
+def test_operation_gets_all_that_the_contract_promises_it(
+    act: Callable[..., Any], status: int, told: Any
+) -> None:
+    """Path and query in their types, Connexion's own way where the checks have not found them."""
+
+    class Here(Resolver):
+        def resolve_function_from_operation_id(self, _operation_id: str) -> Callable[..., Any]:
+            return act
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[None]:
+        yield
+
+    app = FlaskApp(
+        "app", lifespan=lifespan, middlewares=list(MIDDLEWARES), swagger_ui_options=NO_UI
+    )
+    app.add_api(DOCUMENT, resolver=Here(), validate_responses=False)
+    bridge = replace_bridge(app, 1)
+    build_now(app)
+    try:
+        with app.test_client() as client:
+            answer = client.post("/things/a?number=7", json={"b": 1})
+    finally:
+        bridge.close()
+    assert (answer.status_code, answer.json()) == (status, told)

@@ -1,0 +1,87 @@
+"""The sandbox as a newcomer meets it: a real process, and the line that it prints."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support.sandboxed import COMMAND, Printed, sandbox_of_its_own
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Printed]:
+    with sandbox_of_its_own(tmp_path_factory.mktemp("anywhere")) as printed:
+        yield printed
+
+
+def test_printed_line_works_as_it_is_pasted(sandbox: Printed) -> None:
+    """It answers 200 with a customer's id, and twice the same."""
+    first, second = sandbox.curl(), sandbox.curl()
+    answer = json.loads(first.stdout)
+    assert answer["coord_targeted_token"] == sandbox.value("Fresh token")
+    assert re.fullmatch(r"cus_[A-Za-z0-9_]+", answer["customer_id"])
+    assert second.stdout == first.stdout
+
+
+def test_printed_test_jwt_is_refused(sandbox: Printed) -> None:
+    """403 test_user."""
+    answer = httpx.post(
+        sandbox.value("Explorer").replace("/ui/", "/user/current/stripe_info"),
+        params={"access_key": sandbox.value("Access key")},
+        headers={"Authorization": f"Bearer {sandbox.value('Test JWT')}"},
+        json={"coord_targeted_token": sandbox.value("Fresh token")},
+    )
+    assert answer.json()["code"] == "test_user"
+
+
+def test_printed_explorer_is_there(sandbox: Printed) -> None:
+    """The address answers with a page."""
+    answer = httpx.get(sandbox.value("Explorer"))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_what_shall_be_kept_survives(tmp_path: Path) -> None:
+    """The same user has the same customer the next time, and Stripe's stand-in knows it too."""
+    told = []
+    for _ in range(2):
+        with sandbox_of_its_own(tmp_path, "--keep", "kept") as printed:
+            told.append(json.loads(printed.curl().stdout)["customer_id"])
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ends_cleanly(how: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C and SIGTERM end it with status 0, without a trace of an error, and leave nothing."""
+    process = subprocess.Popen(
+        [COMMAND, "sandbox", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    Printed(process)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_port_that_is_taken(sandbox: Printed) -> None:
+    """One clear line, and exit status 1."""
+    port = sandbox.value("Explorer").split(":")[2].split("/")[0]
+    done = subprocess.run(
+        [COMMAND, "sandbox", "--port", port], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1] == (
+        f"Error: Port {port} is taken: choose another with --port"
+    )

@@ -1,0 +1,63 @@
+"""A sandbox in a process of its own, and what it printed."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from support.needs import need
+
+COMMAND = Path(sys.executable).with_name("coord-users")
+
+
+class Printed:
+    """A sandbox that runs, and what it printed."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        self.process = process
+        self.lines: list[str] = []
+        # The end of the curl line is the last thing printed; the pipe ends if the process does.
+        for line in process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line.strip().startswith("-d "):
+                break
+        self.text = "\n".join(self.lines)
+
+    def value(self, name: str) -> str:
+        """Tell what stands behind a name."""
+        found = re.search(rf"^{name} +(\S+)", self.text, re.MULTILINE)
+        assert found, self.text
+        return found[1]
+
+    def curl(self) -> "subprocess.CompletedProcess[str]":
+        """Run the printed line as it stands."""
+        need("curl", "apt-get install curl")
+        line = self.text[self.text.index("curl ") :]
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+
+
+@contextlib.contextmanager
+def sandbox_of_its_own(folder: Path, *options: str) -> Iterator[Printed]:
+    """Give a sandbox, started as the README says but for the port.
+
+    Args:
+        folder: where it is started.
+        options: further ones.
+    """
+    process = subprocess.Popen(
+        [COMMAND, "sandbox", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
+    )
+    try:
+        yield Printed(process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)

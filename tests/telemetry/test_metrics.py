@@ -1,0 +1,111 @@
+"""What operators see: a line in the log for each request, and Prometheus's figures."""
+
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.server_process import serving
+from support.serving import Caller, Partner, Service
+
+from app.config import Settings
+from app.sandbox.standin.server import StandIn
+from app.telemetry.metrics import Metrics
+
+
+def figures(exposition: str) -> dict[str, float]:
+    """Read an exposition: each sample's name and labels, and its value."""
+    return {
+        " ".join([sample.name, *filter(None, sorted(sample.labels.values()))]): sample.value
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
+    }
+
+
+def test_request_leaves_one_line(
+    settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path
+) -> None:
+    """It tells whose request it was, how it ended, and where its time went."""
+    log = tmp_path / "log"
+    with serving(settings, log) as server, Caller(server.url, partner) as caller:
+        saved = caller.save(standin.new_token())
+        refused = caller.post({"coord_targeted_token": 1})
+        unknown = caller.post({}, access_key="coord_ak_" + "A" * 43)
+    lines = [event for event in server.events() if event["event"] == "request"]
+    by_id = {line["request_id"]: line for line in lines}
+    assert len(by_id) == len(lines) == 3
+    line = by_id[saved.headers["x-request-id"]]
+    assert line["method"] == "POST"
+    assert (line["status"], line["code"], line["partner"]) == (200, "", 1)
+    parts = [line[name] for name in ("checks", "storage", "stripe")]
+    assert all(part > 0 for part in parts)
+    assert sum(parts) <= line["seconds"] + 0.001
+    line = by_id[refused.headers["x-request-id"]]
+    assert (line["status"], line["code"], line["partner"]) == (400, "invalid_request", 1)
+    assert "stripe" not in line
+    line = by_id[unknown.headers["x-request-id"]]
+    assert (line["status"], line["code"], line["partner"]) == (401, "invalid_access_key", None)
+
+
+def test_request_id_is_known_at_stripe(caller: Caller, standin: StandIn) -> None:
+    """The caller's own, where it gives one that is well formed: support can follow it."""
+    answer = caller.post(
+        {"coord_targeted_token": standin.new_token()}, headers={"X-Request-Id": "order-4711.a"}
+    )
+    assert answer.headers["x-request-id"] == "order-4711.a"
+    customer = httpx.get(
+        f"{standin.url}/v1/customers/{answer.json()['customer_id']}",
+        headers={"Authorization": "Bearer sk_test_x"},
+        trust_env=False,
+    ).json()
+    assert customer["metadata"]["coord_request"] == "order-4711.a"
+
+
+def test_figures_answer_operators_questions(
+    service: Service, caller: Caller, standin: StandIn
+) -> None:
+    """How many requests ended how, how long Stripe took, what is open and in flight."""
+    caller.save(standin.new_token())
+    caller.save("tok_chargeDeclined")
+    caller.save("tok_standin_forbidden")
+    told = figures(caller.http.get("/metrics").text)
+    assert told["coord_users_requests_total 200"] == 1
+    assert told["coord_users_requests_total 402 card_declined"] == 1
+    assert told["coord_users_request_seconds_count"] == 3
+    assert told["coord_users_stripe_seconds_count answered create"] == 1
+    assert told["coord_users_stripe_seconds_count refused update"] == 2
+    assert told["coord_users_in_flight"] == 0
+    assert told["coord_users_open_attempts"] >= 0
+    assert told["coord_users_oldest_open_attempt_seconds"] >= 0
+
+
+def test_figures_are_those_of_all_workers(
+    settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path
+) -> None:
+    """Whichever worker is asked; and one that was killed and replaced has nothing in flight."""
+    with serving(settings, tmp_path / "log", "--workers", "2") as server:
+        for number in range(20):
+            with Caller(server.url, partner) as caller:
+                assert caller.save(standin.new_token(), f"user-{number}").status_code == 200
+        for _ in range(5):
+            told = figures(server.get("/metrics"))
+            assert told["coord_users_requests_total 200"] == 20
+            assert told["coord_users_stripe_seconds_count answered create"] == 20
+        dead = server.workers().pop()
+        os.kill(dead, signal.SIGKILL)
+        server.wait_until_replaced(dead)
+        server.wait_until_ready()
+        assert figures(server.get("/metrics"))["coord_users_requests_total 200"] == 20
+
+
+def test_dead_worker_has_nothing_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are taken away when its successor starts; those of the living stay."""
+    dead, living = (tmp_path / f"gauge_livesum_{pid}.db" for pid in (2**22 + 1, os.getpid()))
+    for file in (dead, living):
+        file.write_bytes(b"")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    Metrics()
+    assert not dead.exists()
+    assert living.exists()

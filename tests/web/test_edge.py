@@ -1,0 +1,232 @@
+"""The outermost layer: what every request meets first, and every answer last."""
+
+import asyncio
+import dataclasses
+import socket
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from support.serving import PATH, Caller, Partner, Service
+
+from app.config import Settings
+from app.contract.document import Contract
+from app.telemetry.metrics import Metrics
+from app.web.cors import Loopback
+from app.web.edge import Edge, Probe
+from app.web.problems import Answer, Problems
+
+ORIGIN = "https://partner.example"
+PREFLIGHT = {
+    "Origin": ORIGIN,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type",
+}
+
+
+def test_pages_of_named_origins_may_call(settings: Settings, partner: Partner) -> None:
+    """And no others: the browser is told what they may send and read, before and after."""
+    settings = dataclasses.replace(settings, cors_origins=(ORIGIN,))
+    with Service(settings) as service, Caller(service.url, partner) as caller:
+        asked = caller.http.options(PATH, headers=PREFLIGHT)
+        assert asked.status_code == 200
+        assert asked.headers["access-control-allow-origin"] == ORIGIN
+        assert "POST" in asked.headers["access-control-allow-methods"]
+        for name in ("Authorization", "Content-Type", "X-Request-Id"):
+            assert name in asked.headers["access-control-allow-headers"]
+        assert "access-control-allow-credentials" not in asked.headers
+        for token, status in (("tok_visa", 200), ("tok_chargeDeclined", 402)):
+            answer = caller.post({"coord_targeted_token": token}, headers={"Origin": ORIGIN})
+            assert answer.status_code == status
+            assert answer.headers["access-control-allow-origin"] == ORIGIN
+            assert "X-Request-Id" in answer.headers["access-control-expose-headers"]
+            assert answer.headers["vary"] == "Origin"
+
+
+@pytest.mark.parametrize("named", [(), (ORIGIN,)], ids=["none named", "another named"])
+def test_pages_of_other_origins_may_not(
+    settings: Settings, partner: Partner, named: tuple[str, ...]
+) -> None:
+    """A browser that is not told so does not let the page send, nor read."""
+    settings = dataclasses.replace(settings, cors_origins=named)
+    with Service(settings) as service, Caller(service.url, partner) as caller:
+        for origin in ("https://evil.example", ORIGIN + ".evil.example", "null", "*"):
+            other = {"Origin": origin}
+            asked = caller.http.options(PATH, headers=PREFLIGHT | other)
+            answer = caller.post({"coord_targeted_token": "tok_visa"}, headers=other)
+            assert asked.status_code == 405
+            for one in (asked, answer):
+                assert not [name for name in one.headers if name.startswith("access-control")]
+                assert one.headers.get("vary") == ("Origin" if named else None)
+
+
+def test_options_that_no_browser_asks_is_a_method_like_others(
+    settings: Settings, partner: Partner
+) -> None:
+    """405 with Allow: only with both of a preflight's headers is it one."""
+    settings = dataclasses.replace(settings, cors_origins=(ORIGIN,))
+    with Service(settings) as service, Caller(service.url, partner) as caller:
+        for headers in ({}, {"Origin": ORIGIN}):
+            answer = caller.http.options(PATH, headers=headers)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_loopback"),
+    [
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1:5173", True),
+        ("http://[::1]:8080", True),
+        ("https://localhost", True),
+        ("http://localhost.evil.example", False),
+        ("http://evil.example:3000", False),
+        ("http://localhost:3000/", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_origins_of_this_machine(origin: str, is_loopback: bool) -> None:
+    """Whatever the port and the scheme; a name that only begins so is another machine."""
+    assert (origin in Loopback()) is is_loopback
+
+
+def edge(app: Any, probes: Mapping[str, Probe] | None = None) -> Edge:
+    """Put the edge before any application."""
+    contract = Contract.shipped("swagger.yaml")
+    return Edge(app, Problems(contract), probes or {}, Metrics(), Settings())
+
+
+def scope(method: str = "POST", path: str = "/") -> dict[str, Any]:
+    """Give the head of a request."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"x")],
+    }
+
+
+def call(app: Any, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """Send the messages of one request, and give those of its answer."""
+    told: list[dict[str, Any]] = []
+    left = list(messages)
+
+    async def receive() -> dict[str, Any]:
+        return left.pop(0)
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    asyncio.run(edge(app)(scope(), receive, send))  # type: ignore[arg-type]
+    return told
+
+
+def test_failure_in_mid_answer_is_told_as_one() -> None:
+    """Nothing of an answer goes out before all of it is there."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ValueError
+
+    told = call(app, {"type": "http.request", "body": b""})
+    assert [message.get("status") for message in told] == [500, None]
+
+
+def test_application_hears_that_the_caller_has_gone() -> None:
+    """The body is given again whole, then what the server says."""
+    heard: list[Any] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        heard.extend([await receive(), await receive()])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    pieces = [
+        {"type": "http.request", "body": b"a", "more_body": True},
+        {"type": "http.request", "body": b"b"},
+        {"type": "http.disconnect"},
+    ]
+    call(app, *pieces)
+    assert heard[0]["body"] == b"ab"
+    assert heard[1]["type"] == "http.disconnect"
+
+
+def test_caller_that_goes_in_mid_body_is_worked_for_no_more() -> None:
+    """The application never hears of it."""
+
+    async def app(*_: Any) -> None:
+        raise AssertionError
+
+    told = call(
+        app, {"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}
+    )
+    assert told[0]["status"] == 408
+
+
+def test_readiness_follows_the_database(settings: Settings, service: Service) -> None:
+    """503 where the schema is another's, or cannot be asked for; alive all the same."""
+    assert httpx.get(f"{service.url}/readyz").text == "ready"
+    path = settings.database_url.removeprefix("sqlite:///")
+    with sqlite3.connect(path) as connection:
+        connection.execute("delete from alembic_version")
+    connection.close()
+    answer = httpx.get(f"{service.url}/readyz")
+    assert (answer.status_code, answer.text) == (503, "the database is not migrated")
+    with sqlite3.connect(path) as connection:
+        connection.execute("drop table alembic_version")
+        connection.execute("create table alembic_version (other text)")
+    connection.close()
+    answer = httpx.get(f"{service.url}/readyz")
+    assert (answer.status_code, answer.text) == (503, "the database cannot be reached")
+    assert httpx.get(f"{service.url}/healthz").status_code == 200
+
+
+def test_body_beyond_its_bounds_is_refused_before_its_end(service: Service) -> None:
+    """A chunked one says nothing of its length: 413 as soon as it is too long."""
+    address = urlsplit(service.url)
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), 10) as sock:
+        sock.sendall(head + b"4001\r\n" + b" " * 0x4001 + b"\r\n")
+        answer = sock.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nconnection: close\r\n" in answer
+
+
+def test_probe_waits_for_no_crowd() -> None:
+    """What is checked of many requests on the loop does not keep a probe from its answer."""
+    events: list[str] = []
+
+    has_begun = asyncio.Event()
+
+    async def busy(_scope: Any, _receive: Any, send: Any) -> None:
+        events.append("checked")
+        has_begun.set()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def alive() -> Answer:
+        events.append("alive")
+        return Answer(200, "", {}, b"")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(_message: Any) -> None:
+        pass
+
+    async def crowd() -> None:
+        served = edge(busy, {"/healthz": alive})
+        requests = [asyncio.ensure_future(served(scope(), receive, send)) for _ in range(100)]
+        await has_begun.wait()
+        await served(scope("GET", "/healthz"), receive, send)
+        # Whoever is made to leave the line holds up nobody behind it.
+        requests[50].cancel()
+        await asyncio.wait_for(asyncio.wait(requests), 10)
+
+    asyncio.run(crowd())
+    assert events.count("checked") == 99
+    assert events.index("alive") < 10

@@ -1,0 +1,60 @@
+"""Errors become answers in one place: ours, frameworks' and those that nobody foresaw."""
+
+import json
+
+import pytest
+from connexion.exceptions import ProblemException
+from starlette.exceptions import HTTPException
+from structlog.testing import capture_logs
+
+from app.contract.document import Contract
+from app.errors import CardRefused, StripeUnavailable
+from app.web.problems import Problems
+
+PROBLEMS = Problems(Contract.shipped("swagger.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (HTTPException(404), 404, "not_found"),
+        (HTTPException(405, headers={"Allow": "POST"}), 405, "method_not_allowed"),
+        (ProblemException(status=400, detail="secret"), 400, "invalid_request"),
+        (HTTPException(413), 413, "payload_too_large"),
+        (HTTPException(415), 415, "unsupported_media_type"),
+        (HTTPException(308, detail="http://other.example/?secret"), 404, "not_found"),
+        (HTTPException(418, detail="secret"), 500, "internal"),
+        (ValueError("secret"), 500, "internal"),
+    ],
+)
+def test_frameworks_errors_get_our_words(error: Exception, status: int, code: str) -> None:
+    """Theirs may repeat what was sent."""
+    answer = PROBLEMS.answer(error, "id")
+    told = json.loads(answer.body)
+    assert (answer.status, told["status"], told["code"]) == (status, status, code)
+    assert b"secret" not in answer.body
+    assert answer.headers.get("Allow") == ("POST" if status == 405 else None)
+
+
+def test_what_nobody_foresaw_is_logged_with_its_cause() -> None:
+    error = ValueError("odd")
+    with capture_logs() as logged:
+        PROBLEMS.answer(error, "id")
+    (event,) = logged
+    assert event["log_level"] == "error"
+    assert event["exc_info"] is error
+
+
+def test_trouble_is_logged_and_a_refusal_is_not() -> None:
+    """A refused card is an outcome; a silent Stripe is trouble."""
+    with capture_logs() as logged:
+        PROBLEMS.answer(CardRefused(code="expired_card"), "id")
+        PROBLEMS.answer(StripeUnavailable(inner="no answer"), "id")
+    assert [(event["log_level"], event["inner"]) for event in logged] == [("warning", "no answer")]
+
+
+def test_code_that_the_contract_does_not_list_has_a_page_all_the_same() -> None:
+    """Stripe's codes are an open set; the page is the one for their kind."""
+    told = json.loads(PROBLEMS.answer(CardRefused(code="odd_code"), "id").body)
+    assert told["code"] == "odd_code"
+    assert told["type"] == "/v1/users/problems/card_refused"
