@@ -44,12 +44,12 @@ def in_line(turns: Turns, threads: ThreadPoolExecutor, seconds: float, done: Any
         with within(seconds), turns:
             done()
 
-    number = len(deadline_queue._waiting) + 1
+    number = len(turns._waiting) + 1
     asked = threads.submit(take)
     until = time.monotonic() + 10
-    while len(deadline_queue._waiting) < number and time.monotonic() < until:
+    while len(turns._waiting) < number and time.monotonic() < until:
         time.sleep(0.001)
-    assert len(deadline_queue._waiting) == number
+    assert len(turns._waiting) == number
     return asked
 
 
