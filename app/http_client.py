@@ -26,11 +26,11 @@ MOST_BYTES = 4 * 1024 * 1024
 PIECE_BYTES = 4 * 1024
 
 
-class Silence(Exception):
+class NoResponse(Exception):
     """Raised when no whole answer came: nobody knows whether the request was executed."""
 
 
-class Connections:
+class HttpClient:
     """Connections to one host, kept for the next requests to it.
 
     Args:
@@ -57,7 +57,7 @@ class Connections:
         """Send one request, once, and read its whole answer.
 
         Raises:
-            Silence: no whole answer came within the time.
+            NoResponse: no whole answer came within the time.
         """
         parts = urlsplit(url)
         try:
@@ -70,7 +70,7 @@ class Connections:
                 sock.close()
                 raise
         except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            raise Silence(f"no answer: {type(error).__name__}") from error
+            raise NoResponse(f"no answer: {type(error).__name__}") from error
         if answer.keep_alive and len(self._idle) < (self._idle.maxlen or 0):
             self._idle.append((sock, time.monotonic()))
         else:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app import http_client as connections_module
-from app.http_client import Connections, Silence
+from app.http_client import HttpClient, NoResponse
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 DEADLINE = 10.0
@@ -71,14 +71,14 @@ Serve = Callable[[Callable[[socket.socket], None]], Server]
 
 
 @pytest.fixture
-def kept() -> Iterator[Connections]:
-    pool = Connections(2)
+def kept() -> Iterator[HttpClient]:
+    pool = HttpClient(2)
     yield pool
     pool.close()
 
 
 @pytest.fixture
-def serve(kept: Connections) -> Iterator[Serve]:
+def serve(kept: HttpClient) -> Iterator[Serve]:
     running: list[Server] = []
 
     def start(talk: Callable[[socket.socket], None]) -> Server:
@@ -91,7 +91,7 @@ def serve(kept: Connections) -> Iterator[Serve]:
         server.stop()
 
 
-def ask(pool: Connections, server: Server, body: str | None = None, seconds: float = 5.0) -> bytes:
+def ask(pool: HttpClient, server: Server, body: str | None = None, seconds: float = 5.0) -> bytes:
     """Send one request and give the body of its answer."""
     with pool.within(seconds):
         return pool.request("POST", server.url, {"X-Name": "value"}, body)[0]
@@ -105,7 +105,7 @@ def saying(*pieces: bytes) -> Callable[[socket.socket], None]:
     return talk
 
 
-def test_request_as_it_is_sent(kept: Connections, serve: Serve) -> None:
+def test_request_as_it_is_sent(kept: HttpClient, serve: Serve) -> None:
     server = serve(saying(OK))
     with kept.within(5.0):
         body, status, headers = kept.request("POST", server.url, {"X-Name": "value"}, "a=\u00fc")
@@ -115,15 +115,15 @@ def test_request_as_it_is_sent(kept: Connections, serve: Serve) -> None:
     assert server.requests[0].startswith("\r\n".join([*lines, "", ""]).encode())
 
 
-def test_header_with_a_newline_is_not_sent(kept: Connections, serve: Serve) -> None:
+def test_header_with_a_newline_is_not_sent(kept: HttpClient, serve: Serve) -> None:
     """It would be another header, or another request."""
     server = serve(saying(OK))
-    with kept.within(5.0), pytest.raises(Silence):
+    with kept.within(5.0), pytest.raises(NoResponse):
         kept.request("GET", server.url, {"X-Name": "a\r\nX-Other: b"}, None)
     assert server.requests == []
 
 
-def test_connection_serves_one_request_after_another(kept: Connections, serve: Serve) -> None:
+def test_connection_serves_one_request_after_another(kept: HttpClient, serve: Serve) -> None:
     server = serve(saying(OK))
     for _ in range(5):
         assert ask(kept, server) == b"ok"
@@ -131,7 +131,7 @@ def test_connection_serves_one_request_after_another(kept: Connections, serve: S
 
 
 def test_threads_share_connections_and_keep_no_more_than_they_may(
-    kept: Connections, serve: Serve
+    kept: HttpClient, serve: Serve
 ) -> None:
     together = threading.Barrier(4, timeout=DEADLINE)
 
@@ -149,7 +149,7 @@ def test_threads_share_connections_and_keep_no_more_than_they_may(
     assert server.connections == 4
 
 
-def test_connection_that_ended_meanwhile_is_not_used(kept: Connections, serve: Serve) -> None:
+def test_connection_that_ended_meanwhile_is_not_used(kept: HttpClient, serve: Serve) -> None:
     """The request goes out once, on a new one."""
     over = threading.Event()
 
@@ -166,7 +166,7 @@ def test_connection_that_ended_meanwhile_is_not_used(kept: Connections, serve: S
 
 
 def test_connection_that_rested_for_long_is_not_used(
-    kept: Connections, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    kept: HttpClient, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stripe may be about to end it."""
     server = serve(saying(OK))
@@ -188,7 +188,7 @@ def test_connection_that_rested_for_long_is_not_used(
         pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", id="not HTTP"),
     ],
 )
-def test_half_an_answer_is_none(kept: Connections, serve: Serve, answer: bytes) -> None:
+def test_half_an_answer_is_none(kept: HttpClient, serve: Serve, answer: bytes) -> None:
     """Sent once: nobody knows whether it was executed."""
 
     def talk(sock: socket.socket) -> None:
@@ -196,13 +196,13 @@ def test_half_an_answer_is_none(kept: Connections, serve: Serve, answer: bytes) 
         sock.shutdown(socket.SHUT_RDWR)
 
     server = serve(talk)
-    with pytest.raises(Silence):
+    with pytest.raises(NoResponse):
         ask(kept, server)
     assert len(server.requests) == 1
     assert not kept._idle
 
 
-def test_answer_without_a_length_ends_with_its_connection(kept: Connections, serve: Serve) -> None:
+def test_answer_without_a_length_ends_with_its_connection(kept: HttpClient, serve: Serve) -> None:
     """RFC 9112, section 6.3, rule 8."""
 
     def talk(sock: socket.socket) -> None:
@@ -214,15 +214,15 @@ def test_answer_without_a_length_ends_with_its_connection(kept: Connections, ser
     assert not kept._idle
 
 
-def test_another_protocol_is_no_answer(kept: Connections, serve: Serve) -> None:
+def test_another_protocol_is_no_answer(kept: HttpClient, serve: Serve) -> None:
     """Nobody asked for one; who knows what it did with the request."""
     answer = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
     server = serve(lambda sock: sock.sendall(answer))
-    with kept.within(DEADLINE), pytest.raises(Silence):
+    with kept.within(DEADLINE), pytest.raises(NoResponse):
         kept.request("POST", server.url, {})
 
 
-def test_chunked_answer_comes_whole(kept: Connections, serve: Serve) -> None:
+def test_chunked_answer_comes_whole(kept: HttpClient, serve: Serve) -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
     server = serve(saying(*[answer[i : i + 1] for i in range(len(answer))]))
     assert ask(kept, server) == b"abc"
@@ -230,7 +230,7 @@ def test_chunked_answer_comes_whole(kept: Connections, serve: Serve) -> None:
 
 
 def test_answer_without_end_is_cut_off(
-    kept: Connections, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    kept: HttpClient, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections_module, "MOST_BYTES", 100_000)
 
@@ -239,14 +239,14 @@ def test_answer_without_end_is_cut_off(
         while True:
             sock.sendall(b"x" * 65536)
 
-    with pytest.raises(Silence):
+    with pytest.raises(NoResponse):
         ask(kept, serve(talk))
 
 
 @pytest.mark.measures
 @pytest.mark.parametrize("interval", [0.02, 60.0], ids=["drips", "hangs"])
 def test_time_counts_from_the_first_byte_to_the_last(
-    kept: Connections, serve: Serve, interval: float
+    kept: HttpClient, serve: Serve, interval: float
 ) -> None:
     """Whether nothing comes or a byte every now and then."""
     over = threading.Event()
@@ -258,19 +258,19 @@ def test_time_counts_from_the_first_byte_to_the_last(
 
     server = serve(talk)
     began = time.monotonic()
-    with pytest.raises(Silence, match="TimeoutError"):
+    with pytest.raises(NoResponse, match="TimeoutError"):
         ask(kept, server, seconds=0.3)
     assert time.monotonic() - began < 1.0
     over.set()
 
 
-def test_time_that_is_over_sends_nothing(kept: Connections, serve: Serve) -> None:
+def test_time_that_is_over_sends_nothing(kept: HttpClient, serve: Serve) -> None:
     server = serve(saying(OK))
-    with pytest.raises(Silence):
+    with pytest.raises(NoResponse):
         ask(kept, server, seconds=0.0)
     assert server.connections == 0
 
 
-def test_nobody_there(kept: Connections) -> None:
-    with kept.within(5.0), pytest.raises(Silence, match="ConnectionRefusedError"):
+def test_nobody_there(kept: HttpClient) -> None:
+    with kept.within(5.0), pytest.raises(NoResponse, match="ConnectionRefusedError"):
         kept.request("GET", "http://127.0.0.1:9/", {}, None)

@@ -17,7 +17,7 @@ from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine, Row, select
 
 from app.errors import ConfigurationError, StorageUnavailable
-from app.http_client import Connections, Silence
+from app.http_client import HttpClient, NoResponse
 from app.identity.cache import Lookup
 from app.identity.jwts import Key, Keys, Token, published_keys, secret_key, strict_json
 from app.storage.tables import issuers
@@ -215,12 +215,12 @@ def fetch(url: str) -> Keys:
         ConfigurationError: one line says why it is not to be had or not to be trusted.
     """
     check_url(url)
-    connections = Connections(0)
+    connections = HttpClient(0)
     try:
         with connections.within(FETCH_TIMEOUT):
             document, status, _ = connections.request("GET", url, {"User-Agent": "coord-users"})
-    except Silence as silence:
-        raise ConfigurationError(f"The JWK Set is not to be had: {silence}") from None
+    except NoResponse as failure:
+        raise ConfigurationError(f"The JWK Set is not to be had: {failure}") from None
     if status != 200:
         raise ConfigurationError(f"The JWK Set's URL answers with {status}")
     if len(document) > LARGEST_JWKS:

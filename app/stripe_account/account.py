@@ -16,7 +16,8 @@ from urllib.parse import quote
 import stripe
 
 from app.errors import CardRefused, Misconfigured, ParameterRefused, TokenRefused, forget_frames
-from app.http_client import Connections, Silence
+from app.http_client import HttpClient
+from app.stripe_account.sdk_client import SdkClient
 from app.telemetry.trace import spent
 
 Answer = TypeVar("Answer")
@@ -84,7 +85,7 @@ class StripeAccount:
         connections: int = 100,
         observe: Callable[[str, str, float], None] = lambda _call, _outcome, _seconds: None,
     ) -> None:
-        self._http = Connections(connections)
+        self._http = HttpClient(connections)
         self._observe = observe
         # Without types: its `raw_request` has none. That is the SDK without its objects, which take
         # as long to make of an answer as the answer to come over the wire of this machine.
@@ -254,25 +255,6 @@ class StripeAccount:
     def _page(self, params: dict[str, Any]) -> tuple[list[Customer], bool]:
         page = self._sdk.raw_request("get", CUSTOMERS, **params).data
         return [_customer(item) for item in page["data"]], page["has_more"]
-
-
-class SdkClient(stripe.HTTPClient):
-    """The SDK's way to the network, over our shared connections."""
-
-    name = "coord-users"
-
-    def __init__(self, connections: Connections) -> None:
-        super().__init__()
-        self._connections = connections
-
-    def request(  # type: ignore[override]  # the SDK's `_usage` is for its telemetry
-        self, method: str, url: str, headers: Any, post_data: Any = None
-    ) -> tuple[bytes, int, Any]:
-        """Send one request, once."""
-        try:
-            return self._connections.request(method.upper(), url, headers, post_data)
-        except Silence as silence:
-            raise stripe.APIConnectionError(str(silence)) from silence  # type: ignore[no-untyped-call]
 
 
 def _path(customer_id: str) -> str:

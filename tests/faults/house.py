@@ -134,7 +134,7 @@ class House:
         if network is None:
             self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)
         else:
-            connections = "app.stripe_account.account.Connections"
+            connections = "app.stripe_account.account.HttpClient"
             with unittest.mock.patch(connections, return_value=network):
                 self.stripe = StripeAccount(SECRET_KEY)
         self.customers = Customers(

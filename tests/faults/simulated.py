@@ -17,7 +17,7 @@ from faults.house import Crash, House
 from faults.scripted import Fault
 from werkzeug.datastructures import Headers
 
-from app.http_client import Silence
+from app.http_client import NoResponse
 
 # Longest that a step may take before the test gives up, in seconds.
 PATIENCE = 60.0
@@ -49,7 +49,7 @@ class Clock:
 
 
 class Network:
-    """Stands in for `app.http_client.Connections`, between all houses and one account.
+    """Stands in for `app.http_client.HttpClient`, between all houses and one account.
 
     Attributes:
         faults: what becomes of the next calls, in their order; then all is well.
@@ -89,7 +89,7 @@ class Network:
         self.on_call()
         answer = self._carry(call, self.faults.pop(0) if self.faults else Fault())
         if answer is None:
-            raise Silence("no answer")
+            raise NoResponse("no answer")
         told = Headers([("Content-Type", answer.content_type), *answer.headers])
         return answer.body, answer.status, told
 
