@@ -16,6 +16,7 @@ from app.customers.refusal_limits import Limits
 from app.customers.save_card import Customers, Patience
 from app.customers.token_cipher import Seal
 from app.errors import ConfigurationError, StorageUnavailable, UsersApiError
+from app.handlers import Services
 from app.identity.credentials import Identity
 from app.storage.database import Database
 from app.stripe_account.account import StripeAccount
@@ -68,7 +69,7 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         validate_responses=settings.validate_responses,
         prefilled=prefilled,
     )
-    app.app.extensions["customers"] = customers
+    Services(customers).attach_to(app.app)
 
     async def healthz() -> Answer:
         return _text(200, "alive")

@@ -47,10 +47,10 @@ save_card.Customers.save_card = crash
 LEAKS = {
     "log": """
 from app import handlers
-def tell(info, user=handlers.chargeable_user):
+def tell(services=handlers.services):
     print("given", sys._getframe(1).f_locals["stripe_info"], file=sys.stderr)
-    return user(info)
-handlers.chargeable_user = tell
+    return services()
+handlers.services = tell
 """,
     "metrics": """
 from app.telemetry import metrics

@@ -47,8 +47,8 @@ def test_operation_without_a_function(document: dict[str, Any], start: Any) -> N
     [
         (None, "names no function"),
         (
-            "app.identity.credentials.check_nothing",
-            "app.identity.credentials.check_nothing, which does not exist",
+            "app.security.check_nothing",
+            "app.security.check_nothing, which does not exist",
         ),
         ("app.nowhere.check", "app.nowhere.check, which does not exist"),
         ("check", "check, which does not exist"),

@@ -144,6 +144,8 @@ def _built_once(operation: FlaskOperation) -> Any:
         if not scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id"):
             raise NotFound
         found = _context.get()
+        for returned in found.get("token_info", {}).values():
+            found |= returned
         if takes_any or not arguments <= found.keys():
             return connexions_way(FlaskFramework.get_request(uri_parser=decorator.uri_parser))
         told = function(**{name: found[name] for name in arguments})

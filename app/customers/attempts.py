@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Row, Update
 from app.customers import statements
 from app.customers.refusal_limits import Limits
 from app.customers.token_cipher import Seal, Unreadable
+from app.customers.user import User
 from app.errors import UsersApiError
-from app.identity.credentials import User
 from app.storage.database import Database
 from app.storage.prepared import Prepared
 from app.telemetry import trace

@@ -40,17 +40,18 @@ from sqlalchemy import Row
 from app.customers.attempts import Attempt, Attempts, LeaseLost, token_hash
 from app.customers.refusal_limits import Limits
 from app.customers.single_flight import Shared
+from app.customers.user import User
 from app.errors import (
     CallerIsGone,
     CardRefused,
     Misconfigured,
     ParameterRefused,
     StripeUnavailable,
+    TestUser,
     TokenRefused,
     UpdateInProgress,
     UsersApiError,
 )
-from app.identity.credentials import User
 from app.stripe_account.account import (
     CustomerGone,
     EmailRefused,
@@ -125,12 +126,15 @@ class Customers:
             The customer's id, durably stored.
 
         Raises:
+            TestUser: Stripe must not hear of the user.
             CardRefused, TokenRefused: nothing changed.
             TooManyAttempts: Stripe was not asked.
             UpdateInProgress: others kept the row busy for as long as a request may take.
             StripeUnavailable, StorageUnavailable: unknown; the same request again converges.
             Misconfigured, ParameterRefused: Stripe refuses us, not the user.
         """
+        if user.is_test:
+            raise TestUser
         seconds = min(self._patience.request, trace.time_left(self._patience.request))
         deadline = time.monotonic() + seconds - min(LAST_SECONDS, seconds / 10)
         while True:

@@ -3,22 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 import structlog
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.requests import HTTPConnection
 
-from app.errors import InvalidAccessKey, InvalidUserToken, PartnerMismatch, TestUser
+from app.customers.user import User
+from app.errors import InvalidAccessKey, InvalidUserToken
 from app.identity.cache import Lookup
 from app.identity.issuers import Issuers
 from app.identity.jwts import read, verified
 from app.storage.tables import access_keys, now
-from app.telemetry import trace
 
 log = structlog.get_logger()
 
@@ -29,23 +27,6 @@ KEY_LENGTH = len(KEY_PREFIX) + 43
 # How coarsely the last use of an access key is recorded, in seconds.
 USE_RECORDED_EVERY = 3600.0
 IS_USE_TO_RECORD = func.coalesce(access_keys.c.last_used_at, 0.0) <= now() - USE_RECORDED_EVERY
-
-
-@dataclass(frozen=True)
-class User:
-    """One user: one subject of one issuer.
-
-    Attributes:
-        partner_id: whose issuer it is.
-        email: for Stripe, where the JWT tells a proper one.
-        is_test: whether Stripe must never hear of the user.
-    """
-
-    issuer_id: int
-    partner_id: int
-    subject: str = field(repr=False)
-    email: str | None = field(repr=False)
-    is_test: bool
 
 
 @dataclass
@@ -159,46 +140,3 @@ def hash_of(access_key: str) -> bytes:
     tells nothing; and 256 random bits need no slow hash.
     """
     return sha256(access_key.encode(errors="surrogatepass")).digest()
-
-
-async def check_access_key(api_key: str, request: HTTPConnection) -> dict[str, Any]:
-    """Check the query's `access_key`; the contract's scheme of that name calls this.
-
-    Raises:
-        InvalidAccessKey, StorageUnavailable: as for `Identity.partner_of`.
-    """
-    partner_id = await _identity(request).partner_of(api_key)
-    trace.current().partner = partner_id
-    return {"partner_id": partner_id}
-
-
-async def check_user_jwt(token: str, request: HTTPConnection) -> dict[str, Any]:
-    """Check the bearer token (RFC 6750); the contract's scheme `user_jwt` calls this.
-
-    Raises:
-        InvalidUserToken, UserTokenExpired, StorageUnavailable: as for `Identity.user_of`.
-    """
-    return {"user": await _identity(request).user_of(token)}
-
-
-def chargeable_user(token_info: dict[str, Any]) -> User:
-    """Give the user whose card may be saved, once both checks have passed.
-
-    Args:
-        token_info: what the checks gave, by the contract's schemes.
-
-    Raises:
-        PartnerMismatch: the access key is of another partner than the JWT's issuer.
-        TestUser: Stripe must not hear of the user.
-    """
-    user: User = token_info["user_jwt"]["user"]
-    if token_info["access_key"]["partner_id"] != user.partner_id:
-        raise PartnerMismatch
-    if user.is_test:
-        raise TestUser
-    return user
-
-
-def _identity(request: HTTPConnection) -> Identity:
-    identity: Identity = request.scope["state"]["identity"]
-    return identity

@@ -21,8 +21,9 @@ from app.config import Settings
 from app.contract.connexion_app import serve_contract
 from app.contract.document import Contract, Document, operations
 from app.contract.explorer import Prefilled
+from app.customers.user import User
 from app.errors import CardRefused, InvalidAccessKey, InvalidRequest, TokenRefused
-from app.identity.credentials import KEY_LENGTH, KEY_PREFIX, User, is_well_formed
+from app.identity.credentials import KEY_LENGTH, KEY_PREFIX, is_well_formed
 from app.identity.jwts import read
 from app.sandbox.standin.cards import REFUSED_TOKENS, TEST_TOKENS
 from app.telemetry import trace

@@ -19,7 +19,7 @@ from support.serving import PATH, Caller, Partner, Service
 
 from app.config import Settings
 from app.contract.document import Contract
-from app.identity.credentials import User
+from app.customers.user import User
 from app.sandbox.standin.server import StandIn
 from app.service import make_attempts
 from app.storage.database import Database

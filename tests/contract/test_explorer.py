@@ -149,7 +149,7 @@ def test_served_document_is_the_contract_without_internals(
     answer = outside.get("/v1/users/swagger.json")
     assert answer.json == contract.served("localhost", "http")
     assert answer.content_type == "application/json"
-    assert "app.identity.credentials" not in answer.text
+    assert "app.security" not in answer.text
 
 
 @pytest.mark.parametrize("place", ["outside", "sandbox"])

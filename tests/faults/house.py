@@ -15,7 +15,7 @@ from app.customers.completer import Completer
 from app.customers.refusal_limits import Limits
 from app.customers.save_card import Customers, Patience
 from app.customers.token_cipher import Seal
-from app.identity.credentials import User
+from app.customers.user import User
 from app.storage.database import Database
 from app.storage.tables import issuers, now, partners, users
 from app.stripe_account.account import StripeAccount

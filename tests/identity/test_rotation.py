@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 from support.serving import AUDIENCE
 
+from app.customers.user import User
 from app.errors import ConfigurationError, InvalidUserToken
 from app.identity import registry
-from app.identity.credentials import Identity, User
+from app.identity.credentials import Identity
 from app.storage.database import Database
 
 ISSUER = "https://acme.example/"

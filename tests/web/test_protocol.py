@@ -14,7 +14,8 @@ import pytest
 from support.serving import PATH, Caller, Partner, Service
 
 from app.config import Settings
-from app.identity.credentials import Identity, User
+from app.customers.user import User
+from app.identity.credentials import Identity
 from app.sandbox.standin.server import StandIn
 from app.web import protocol
 
