@@ -13,6 +13,8 @@ class User:
         subject: the JWT's `sub`.
         email: sent to Stripe; None where the JWT has no usable address.
         is_test: a test user, for whom Stripe must never be called.
+        given_name: the JWT's `given_name`; None where the JWT has no usable one.
+        family_name: the JWT's `family_name`, likewise.
     """
 
     issuer_id: int
@@ -20,3 +22,5 @@ class User:
     subject: str = field(repr=False)
     email: str | None = field(repr=False)
     is_test: bool
+    given_name: str | None = field(default=None, repr=False)
+    family_name: str | None = field(default=None, repr=False)

@@ -101,6 +101,8 @@ class Identity:
             partner_id=issuer.partner_id,
             subject=claims.subject,
             email=claims.email,
+            given_name=claims.given_name,
+            family_name=claims.family_name,
             is_test=claims.is_test or issuer.is_test,
         )
 

@@ -23,6 +23,7 @@ from app.errors import ConfigurationError, InvalidUserToken, UserTokenExpired
 # In characters, all of them ASCII.
 LONGEST_JWT = 8 * 1024
 LONGEST_KID = 255
+LONGEST_NAME = 255
 # How far the issuer's clock and ours may differ, in seconds.
 LEEWAY = 30
 # The last second of the year 9999: a time beyond it is none.
@@ -112,6 +113,8 @@ class Claims(NamedTuple):
     subject: str
     email: str | None
     is_test: bool
+    given_name: str | None = None
+    family_name: str | None = None
 
 
 def published_keys(jwks: object) -> Keys:
@@ -205,7 +208,10 @@ def verified(token: Token, key: Key | None, audience: str, now: float) -> Claims
     if not isinstance(is_test, bool):
         raise InvalidUserToken("The JWT's `is_test_user` is neither true nor false.")
     _check_times(claims, now)
-    return Claims(subject, _address(claims.get("email")), is_test)
+    email = _address(claims.get("email"))
+    # OpenID Connect Core 1.0, section 5.1.
+    given_name, family_name = _name(claims.get("given_name")), _name(claims.get("family_name"))
+    return Claims(subject, email, is_test, given_name, family_name)
 
 
 def is_plain(text: object, longest: int) -> TypeGuard[str]:
@@ -311,6 +317,11 @@ def _address(email: object) -> str | None:
     if not isinstance(email, str) or len(email) > 254 or not EMAIL.fullmatch(email):
         return None
     return email
+
+
+def _name(name: object) -> str | None:
+    """Return a name of printable characters; None for anything else."""
+    return name if is_plain(name, LONGEST_NAME) else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -142,6 +142,29 @@ def test_an_email_is_taken_only_where_it_looks_like_an_address(
     assert believed(forge({}, {"email": email}, by=RSA)).email == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Ada", "Ada"),
+        ("Åsa-Märta 李", "Åsa-Märta 李"),
+        ("a" * 255, "a" * 255),
+        ("a" * 256, None),
+        ("A\nda", None),
+        ("", None),
+        (["Ada"], None),
+        (LEFT_OUT, None),
+    ],
+)
+@pytest.mark.parametrize("claim", ["given_name", "family_name"])
+def test_a_name_is_taken_only_where_it_is_printable_text(
+    claim: str, name: object, expected: str | None
+) -> None:
+    claims = believed(forge({}, {claim: name}, by=RSA))
+    assert getattr(claims, claim) == expected
+    other = {"given_name": "family_name", "family_name": "given_name"}[claim]
+    assert getattr(claims, other) is None
+
+
 def test_a_test_user_is_told_by_the_claim() -> None:
     assert believed(forge({}, {"is_test_user": True}, by=RSA)).is_test
     assert not believed(forge({}, {"is_test_user": False}, by=RSA)).is_test
