@@ -72,21 +72,30 @@ partners = Table(
     Column("id", Id, primary_key=True),
     Column("name", String(200), nullable=False, unique=True),
     Column("created_at", Double, nullable=False),
+    # NULL unless an operator has disabled the partner: then all its credentials are refused.
+    Column("disabled_at", Double),
 )
+
+# A row is a registration: one issuer of one partner. Users belong to a registration.
 
 issuers = Table(
     "issuers",
     metadata,
     Column("id", Id, primary_key=True),
     Column("partner_id", ForeignKey("partners.id"), nullable=False),
-    Column("issuer", String(1000), nullable=False, unique=True),
+    Column("issuer", String(1000), nullable=False),
+    # The first of the registration's audiences, where version 1.0 expects the only one.
     Column("audience", String(1000), nullable=False),
+    # A list of further ones; NULL where there are none.
+    Column("more_audiences", JSON(none_as_null=True)),
     Column("is_test", Boolean, nullable=False),
     # Exactly one of the three: where the keys are, the keys themselves, or a shared secret.
     Column("jwks_url", String(2000)),
     Column("jwks", JSON(none_as_null=True)),
     Column("shared_secret", Secret),
     Column("created_at", Double, nullable=False),
+    # In this order, its index finds an issuer's registrations.
+    UniqueConstraint("issuer", "partner_id", name="issuers_issuer_partner_id_key"),
 )
 
 access_keys = Table(
