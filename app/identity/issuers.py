@@ -19,8 +19,9 @@ from sqlalchemy import Engine, Row, select
 from app.errors import ConfigurationError, StorageUnavailable
 from app.http_client import HttpClient, NoResponse
 from app.identity.cache import Lookup
-from app.identity.jwts import Key, Keys, Token, published_keys, secret_key, strict_json
+from app.identity.jwts import Key, Keys, Token, published_keys, secret_key
 from app.storage.tables import issuers
+from app.strict_json import parse
 
 log = structlog.get_logger()
 
@@ -226,7 +227,7 @@ def fetch(url: str) -> Keys:
     if len(document) > LARGEST_JWKS:
         raise ConfigurationError("The JWK Set is larger than 64 KiB")
     try:
-        jwks = strict_json(document)
+        jwks = parse(document)
     except ValueError:
         raise ConfigurationError("The JWK Set is no JSON") from None
     return published_keys(jwks)
