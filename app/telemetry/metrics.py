@@ -50,6 +50,12 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self.registry,
         )
+        self.in_flight_limit = Gauge(
+            "coord_users_in_flight_limit",
+            "Requests that may be worked on at once (MAX_IN_FLIGHT, summed over the workers).",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
         self.stripe = Histogram(
             "coord_users_stripe_seconds",
             "Seconds that calls to Stripe took, by call and outcome.",
@@ -69,6 +75,12 @@ class Metrics:
             multiprocess_mode="livemostrecent",
             registry=self.registry,
         )
+
+        # Prometheus's increase() misses the first count of a series that begins with it, so what
+        # an alert rule watches begins at 0.
+        self.requests.labels(500, "internal")
+        for call in ("create", "update"):
+            self.stripe.labels(call, "answered")
 
     def exposition(self) -> bytes:
         """Give all figures in Prometheus's text format."""

@@ -93,6 +93,7 @@ class Edge:
             lambda peer: any(ipaddress.ip_address(peer) in network for network in trusted)
         )
         self._in_flight = 0
+        metrics.in_flight_limit.set(settings.max_in_flight)
         self._turnstile = Turnstile()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

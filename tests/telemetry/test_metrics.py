@@ -81,6 +81,20 @@ def test_figures_answer_operators_questions(
     assert told["coord_users_oldest_open_attempt_seconds"] >= 0
 
 
+def test_what_alerts_watch_begins_at_zero() -> None:
+    """Prometheus's increase() would otherwise miss the first 500 and the first card saved."""
+    samples = figures(Metrics().exposition().decode())
+    assert samples["coord_users_requests_total 500 internal"] == 0
+    assert samples["coord_users_stripe_seconds_count answered create"] == 0
+    assert samples["coord_users_stripe_seconds_count answered update"] == 0
+
+
+def test_limit_of_requests_in_flight_is_exported(service: Service, caller: Caller) -> None:
+    """So that an alert rule compares with the limit as it is configured."""
+    samples = figures(caller.http.get("/metrics").text)
+    assert samples["coord_users_in_flight_limit"] == Settings().max_in_flight
+
+
 def test_figures_are_those_of_all_workers(
     settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path
 ) -> None:
@@ -93,6 +107,7 @@ def test_figures_are_those_of_all_workers(
             told = figures(server.get("/metrics"))
             assert told["coord_users_requests_total 200"] == 20
             assert told["coord_users_stripe_seconds_count answered create"] == 20
+            assert told["coord_users_in_flight_limit"] == 2 * settings.max_in_flight
         dead = server.workers().pop()
         os.kill(dead, signal.SIGKILL)
         server.wait_until_replaced(dead)
