@@ -114,12 +114,24 @@ users = Table(
     "users",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("issuer_id", ForeignKey("issuers.id"), nullable=False),
-    Column("subject", String(255), nullable=False),
+    # Names the user here and at Stripe; see `app.customers.user.user_hash`. NULL only where the
+    # version before has made the row.
+    Column("user_hash", LargeBinary(32)),
+    # Both are NULL where the row was rebuilt from Stripe and the user has not come back yet.
+    Column("issuer_id", ForeignKey("issuers.id")),
+    Column("subject", String(255)),
     # What is settled.
     Column("stripe_customer_id", String(255)),
     Column("token_hash", LargeBinary(32)),
     Column("last_updated", Double),
+    # `payment_method` where the customer's default is one; it is then given no `source` again.
+    Column("default_kind", String(16)),
+    # The default PaymentMethod, where this service attached it.
+    Column("payment_method_id", String(255)),
+    # The one before, still to be detached.
+    Column("replaced_payment_method_id", String(255)),
+    # A customer that two rows held before that was forbidden; `reconcile` finds out whose it is.
+    Column("shared_customer_id", String(255)),
     # The open attempt; all of it is NULL once the attempt is settled.
     Column("attempt_id", String(32)),
     Column("attempt_request", String(64)),
@@ -130,13 +142,22 @@ users = Table(
     Column("attempt_email", String(254)),
     Column("attempt_started_at", Double),
     Column("attempt_sent_at", Double),
+    # How often it was taken over since it was begun.
+    Column("attempt_tries", Integer),
+    # The step that the attempt named by `step_of` is at; see `app.customers.steps`.
+    Column("step", String(16)),
+    Column("step_of", String(32)),
+    Column("step_payment_method", String(255)),
     Column("lease_holder", String(32)),
     Column("lease_until", Double),
     # What became of the last attempt that ended without success, for those who waited for it.
     Column("refusal", JSON(none_as_null=True)),
+    # The version before finds a user by it, and so do operators.
     UniqueConstraint("issuer_id", "subject"),
 )
-
+Index("users_by_hash", users.c.user_hash, unique=True)
+# No two users may hold one customer.
+Index("users_by_customer", users.c.stripe_customer_id, unique=True)
 # The completer looks for open attempts among millions of settled users.
 Index(
     "users_with_open_attempt",
@@ -144,8 +165,6 @@ Index(
     sqlite_where=users.c.attempt_id.is_not(None),
     postgresql_where=users.c.attempt_id.is_not(None),
 )
-# `reconcile` asks of each customer at Stripe whether a user owns it.
-Index("users_by_stripe_customer_id", users.c.stripe_customer_id)
 
 refusals = Table(
     "refusals",
