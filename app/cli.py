@@ -104,7 +104,7 @@ def serve(host: str, port: int, workers: int) -> None:
     settings = _settings()
     settings.require_stripe_key()
     app = create_app(settings)
-    server.settle()
+    server.tune_interpreter()
     options = {**server.options(settings), "host": host, "port": port}
     # Once all is finished, uvicorn raises the signal again that ended it: by then it is heeded.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -120,7 +120,7 @@ def serve(host: str, port: int, workers: int) -> None:
 def worker() -> Any:
     """Build the service in a worker process of `serve`."""
     app = create_app(_settings())
-    server.settle()
+    server.tune_interpreter()
     return app
 
 

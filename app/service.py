@@ -22,7 +22,7 @@ from app.storage.database import Database
 from app.stripe_account.account import StripeAccount
 from app.telemetry.metrics import CONTENT_TYPE_LATEST, Metrics
 from app.web.edge import Edge
-from app.web.problems import Answer, Problems
+from app.web.problems import Problems, Response
 
 # How much longer than one call to Stripe a lease lasts, in seconds.
 LEASE_MARGIN = 5.0
@@ -71,18 +71,18 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
     )
     Services(customers).attach_to(app.app)
 
-    async def healthz() -> Answer:
+    async def healthz() -> Response:
         return _text(200, "alive")
 
-    async def readyz() -> Answer:
+    async def readyz() -> Response:
         try:
             ready = await to_thread.run_sync(database.is_migrated)
         except UsersApiError:
             return _text(503, "the database cannot be reached")
         return _text(200, "ready") if ready else _text(503, "the database is not migrated")
 
-    async def exposition() -> Answer:
-        return Answer(200, "", {"Content-Type": CONTENT_TYPE_LATEST}, metrics.exposition())
+    async def exposition() -> Response:
+        return Response(200, "", {"Content-Type": CONTENT_TYPE_LATEST}, metrics.exposition())
 
     probes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition}
     return Edge(app, Problems(contract), probes, metrics, settings)
@@ -124,5 +124,5 @@ def open_database(settings: Settings) -> Database:
     return database
 
 
-def _text(status: int, text: str) -> Answer:
-    return Answer(status, "", {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
+def _text(status: int, text: str) -> Response:
+    return Response(status, "", {"Content-Type": "text/plain; charset=utf-8"}, text.encode())

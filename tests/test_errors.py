@@ -339,7 +339,7 @@ def test_storage_unavailable(caller: Caller, database: Database) -> None:
 
 def test_slow_sender(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """408 request_timeout, when the body does not arrive."""
-    monkeypatch.setattr("app.web.edge.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("app.web.body.BODY_SECONDS", 0.2)
     never = threading.Event()
 
     def pieces() -> Any:

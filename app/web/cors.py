@@ -8,38 +8,38 @@ from collections.abc import Container, Mapping
 
 from starlette.datastructures import MutableHeaders
 
-from app.web.problems import Answer
+from app.web.problems import Response
 
 # What a page may send besides what browsers let every page send.
-SENT = "Authorization, Content-Type, Prefer, X-Request-Id"
+REQUEST_HEADERS = "Authorization, Content-Type, Prefer, X-Request-Id"
 # What a page may read besides what browsers let every page read.
-READ = "Retry-After, WWW-Authenticate, X-Request-Id"
-# How long a browser may go on without asking again, in seconds: the longest that Chromium takes.
-REMEMBERED = 7200
-# Tells what pages may send; that the one which asks may, `allow` adds.
-PREFLIGHT = Answer(
+RESPONSE_HEADERS = "Retry-After, WWW-Authenticate, X-Request-Id"
+# How long a browser may cache a preflight, in seconds: the longest that Chromium allows.
+PREFLIGHT_MAX_AGE = 7200
+# `allow` adds the origin.
+PREFLIGHT = Response(
     200,
     "",
     {
         "Access-Control-Allow-Methods": "GET, POST",
-        "Access-Control-Allow-Headers": SENT,
-        "Access-Control-Max-Age": str(REMEMBERED),
+        "Access-Control-Allow-Headers": REQUEST_HEADERS,
+        "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE),
     },
     b"",
 )
 
 
 class Loopback(Container[str]):
-    """All origins of this machine's loopback, as pages under development have."""
+    """All origins on this machine's loopback, as pages under development have."""
 
-    _FORM = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
+    _ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 
     def __contains__(self, origin: object) -> bool:
-        return bool(self._FORM.fullmatch(str(origin)))
+        return bool(self._ORIGIN.fullmatch(str(origin)))
 
 
 def is_preflight(method: str, headers: Mapping[bytes, bytes], origins: Container[str]) -> bool:
-    """Tell whether a browser asks if a page of these origins may send a request."""
+    """Return whether a request is a preflight from a page of one of the origins."""
     return (
         method == "OPTIONS"
         and b"access-control-request-method" in headers
@@ -48,14 +48,14 @@ def is_preflight(method: str, headers: Mapping[bytes, bytes], origins: Container
 
 
 def allow(origin: str, origins: Container[str], headers: MutableHeaders) -> None:
-    """Put on an answer that the page which asked may read it, if it may.
+    """Let the page that sent a request read the response, if its origin is allowed.
 
     Args:
-        origin: of the page, as the browser tells it.
-        origins: whose pages may.
-        headers: of the answer.
+        origin: of the page, as the browser sends it.
+        origins: those allowed.
+        headers: of the response.
     """
     headers.add_vary_header("Origin")
     if origin in origins:
         headers["Access-Control-Allow-Origin"] = origin
-        headers["Access-Control-Expose-Headers"] = READ
+        headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS

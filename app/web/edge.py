@@ -1,66 +1,35 @@
-"""The outermost layer: what each request meets first, and each answer last.
+"""The outermost ASGI application: every request enters and every response leaves through it.
 
-It names the request, bounds it in size and time, lets in as many as the worker can carry, answers
-the probes without a thread, and puts on each answer the headers that all answers bear.
+It names the request, bounds it in size and time, admits as many as the worker can carry, answers
+probes without a thread, and turns errors into responses.
 """
 
-import asyncio
 import functools
 import ipaddress
-import re
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config import Settings
-from app.errors import (
-    CallerIsGone,
-    InvalidRequest,
-    MethodNotAllowed,
-    Overloaded,
-    PayloadTooLarge,
-    RequestTimeout,
-    UnsupportedMediaType,
-    forget_frames,
-)
+from app.errors import CallerIsGone, Overloaded, forget_frames
 from app.telemetry import trace
-from app.telemetry.logs import SECRETS
 from app.telemetry.metrics import Metrics
 from app.web import cors
-from app.web.pacer import Turnstile
-from app.web.problems import Answer, Problems
+from app.web.body import read_body, replay
+from app.web.exchange import Exchange
+from app.web.head import Headers, check_head, check_is_read, headers_of
+from app.web.pacer import LoopPacer
+from app.web.problems import Problems, Response
 
 log = structlog.get_logger()
 
-MOST_BYTES = 16 * 1024
-# How long a caller may take to send its body, in seconds.
-BODY_SECONDS = 10.0
-MOST_FIELDS = 100
-# Of two of these, the next program on the way may believe the other (RFC 9112, section 11.2).
-SINGLE_FIELDS = (b"host", b"authorization", b"content-type", b"transfer-encoding")
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-# Never sent, as nobody is there to read it: nginx's number for it in its log, and now in ours.
+# Logged, never sent, as the caller has hung up: nginx uses the same number for it.
 CLOSED_BY_CALLER = 499
-# Names and values are bytes, as they go over the wire: this is on the way of each request.
-SECURITY_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-]
-# On answers that do not say otherwise.
-UNLESS_SAID = [
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cache-control", b"no-store"),
-]
 
-Probe = Callable[[], Awaitable[Answer]]
-# A request's, as they came: by name in lower case.
-Headers = Mapping[bytes, bytes]
+Probe = Callable[[], Awaitable[Response]]
 
 
 class Edge:
@@ -68,10 +37,10 @@ class Edge:
 
     Args:
         app: Connexion's.
-        problems: turns errors into answers.
-        probes: by path, what operators ask; answered on the loop, so that they work when all
+        problems: turns errors into responses.
+        probes: by path, what operators ask; answered on the event loop, so that they work while all
             threads wait for Stripe.
-        metrics: counts.
+        metrics: counts requests.
         settings: the limits.
     """
 
@@ -94,76 +63,71 @@ class Edge:
         )
         self._in_flight = 0
         metrics.in_flight_limit.set(settings.max_in_flight)
-        self._turnstile = Turnstile()
+        self._pacer = LoopPacer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Of a header that is sent twice, the first counts.
-        headers = dict(reversed(scope["headers"]))
-        exchange = _Exchange(send, headers, self._settings.cors_origins)
+        headers = headers_of(scope)
+        exchange = Exchange(send, headers, self._settings.cors_origins)
         traced = trace.begin(
             exchange.request_id, self._settings.request_timeout, scope.get("state", {})
         )
+        is_own_answer = False
         try:
-            _check_head(scope, headers)
-            if probe := self._probes.get(scope["path"]):
-                _check_is_asked(scope["method"])
-                await exchange.answer(await probe())
-                return
-            if cors.is_preflight(scope["method"], headers, self._settings.cors_origins):
-                await exchange.answer(cors.PREFLIGHT)
-                return
-            await self._admit(scope, receive, exchange, headers)
-        except Exception as error:
-            if isinstance(error, CallerIsGone):
-                exchange.status, exchange.code = CLOSED_BY_CALLER, "caller_is_gone"
-            else:
-                has_access_key = b"access_key=" in scope["query_string"]
-                answer = self._problems.answer(error, exchange.request_id, has_access_key)
-                await exchange.answer(answer)
+            is_own_answer = await self._handle(scope, receive, exchange, headers)
+        except CallerIsGone as error:
+            exchange.status, exchange.code = CLOSED_BY_CALLER, "caller_is_gone"
             forget_frames(error)
-        seconds = time.perf_counter() - traced.began
-        self._metrics.requests.labels(exchange.status, exchange.code).inc()
-        self._metrics.duration.observe(seconds)
-        log.info(
-            "request",
-            method=scope["method"],
-            status=exchange.status,
-            code=exchange.code,
-            partner=traced.partner,
-            seconds=round(seconds, 4),
-            **traced.rounded(),
-        )
+        except Exception as error:
+            has_access_key = b"access_key=" in scope["query_string"]
+            await exchange.respond(self._problems.response(error, has_access_key))
+            forget_frames(error)
+        if not is_own_answer:
+            self._record(scope["method"], exchange, traced)
 
-    async def _admit(
-        self, scope: Scope, receive: Receive, exchange: "_Exchange", headers: Headers
-    ) -> None:
-        answer: list[Message] = []
+    async def _handle(
+        self, scope: Scope, receive: Receive, exchange: Exchange, headers: Headers
+    ) -> bool:
+        """Send the response; return whether it was made here, for a probe or a preflight."""
+        check_head(scope, headers)
+        if probe := self._probes.get(scope["path"]):
+            check_is_read(scope["method"])
+            await exchange.respond(await probe())
+            return True
+        if cors.is_preflight(scope["method"], headers, self._settings.cors_origins):
+            await exchange.respond(cors.PREFLIGHT)
+            return True
+        # Read before a place is taken: slow senders keep no other caller out.
+        body = await read_body(scope, receive, headers)
+        for message in await self._call(scope, replay(body, receive), headers):
+            await exchange.send(message)
+        return False
 
-        async def keep(message: Message) -> None:
-            answer.append(message)
+    async def _call(self, scope: Scope, receive: Receive, headers: Headers) -> list[Message]:
+        """Return the application's whole response, so that slow readers take no place either."""
+        response: list[Message] = []
 
-        # Those who send or read slowly keep nobody else out.
-        body = await _body(scope, receive, headers)
+        async def collect(message: Message) -> None:
+            response.append(message)
+
         if self._in_flight >= self._settings.max_in_flight:
             raise Overloaded
         self._in_flight += 1
         self._metrics.in_flight.set(self._in_flight)
         try:
-            await self._turnstile.pass_through()
-            self._behind_proxy(scope, headers)
-            await self._app(scope, _once(body, receive), keep)
+            await self._pacer.wait_turn()
+            self._apply_forwarded(scope, headers)
+            await self._app(scope, receive, collect)
         finally:
             self._in_flight -= 1
             self._metrics.in_flight.set(self._in_flight)
-        for message in answer:
-            await exchange.send(message)
+        return response
 
-    def _behind_proxy(self, scope: Scope, headers: Headers) -> None:
-        """Believe a trusted proxy of the host and scheme that the caller used."""
+    def _apply_forwarded(self, scope: Scope, headers: Headers) -> None:
+        """Replace host and scheme by those that the caller used, as a trusted proxy states them."""
         if not scope.get("client") or not self._is_trusted(scope["client"][0]):
             return
         scheme = headers.get(b"x-forwarded-proto", b"").split(b",")[-1].strip()
@@ -173,122 +137,16 @@ class Edge:
         if host:
             MutableHeaders(scope=scope)["host"] = host.decode("latin-1")
 
-
-class _Exchange:
-    """One request's answer on its way out: puts on it the headers that all answers bear."""
-
-    def __init__(self, send: Send, headers: Headers, cors_origins: Container[str]) -> None:
-        self._send = send
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
-        is_id = REQUEST_ID.fullmatch(given) and not SECRETS.search(given)
-        self.request_id = given if is_id else uuid.uuid4().hex
-        self._origin = headers.get(b"origin", b"").decode("latin-1")
-        self._cors_origins = cors_origins
-        self.status = 0
-        self.code = ""
-
-    async def answer(self, answer: Answer) -> None:
-        """Send a whole answer."""
-        self.code = answer.code
-        headers = {**answer.headers, "Content-Length": str(len(answer.body))}
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await self.send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        await self.send({"type": "http.response.body", "body": answer.body})
-
-    async def send(self, message: Message) -> None:
-        """Send one message of an answer."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            said = {name for name, _ in message["headers"]}
-            raw = [
-                *message["headers"],
-                (b"x-request-id", self.request_id.encode()),
-                *SECURITY_HEADERS,
-                *[header for header in UNLESS_SAID if header[0] not in said],
-            ]
-            if self._cors_origins:
-                cors.allow(self._origin, self._cors_origins, MutableHeaders(raw=raw))
-            if self.status in (408, 413):
-                raw.append((b"connection", b"close"))
-            message["headers"] = raw
-        await self._send(message)
-
-
-def _check_head(scope: Scope, headers: Headers) -> None:
-    """Refuse a head that is none, or that others may read in another way.
-
-    Raises:
-        InvalidRequest: it is, or the server has found that it is no HTTP.
-        UnsupportedMediaType: bytes where HTTP has only letters, or a coding of the body.
-    """
-    _heed_server(scope)
-    names = [name for name, _ in scope["headers"]]
-    if len(names) > MOST_FIELDS:
-        raise InvalidRequest(f"The request has more than {MOST_FIELDS} header fields.")
-    for name in SINGLE_FIELDS:
-        if names.count(name) > 1:
-            raise InvalidRequest(f"The header `{name.decode().title()}` is given more than once.")
-    if b"host" not in names and scope["http_version"] == "1.1":
-        raise InvalidRequest("The header `Host` is missing.")
-    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-        raise InvalidRequest("The header `Transfer-Encoding` is another than `chunked`.")
-    if b"content-encoding" in names or not headers.get(b"content-type", b"").isascii():
-        raise UnsupportedMediaType
-
-
-def _check_is_asked(method: str) -> None:
-    if method not in ("GET", "HEAD"):
-        raise MethodNotAllowed("GET, HEAD")
-
-
-def _heed_server(scope: Scope) -> None:
-    if "refused" in scope:
-        raise InvalidRequest(scope["refused"])
-
-
-async def _body(scope: Scope, receive: Receive, headers: Headers) -> bytes:
-    """Read the body whole, within bounds of size and time.
-
-    Raises:
-        PayloadTooLarge: it is longer than any that the contract allows, or says that it is.
-        RequestTimeout: it does not arrive.
-        InvalidRequest: what arrives is no HTTP.
-    """
-    length = headers.get(b"content-length", b"0")
-    if len(length) > 10 or int(length) > MOST_BYTES:
-        raise PayloadTooLarge
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            more = True
-            while more:
-                message = await receive()
-                _heed_server(scope)
-                if message["type"] == "http.disconnect":
-                    raise RequestTimeout
-                body += message.get("body", b"")
-                if len(body) > MOST_BYTES:
-                    raise PayloadTooLarge
-                more = message.get("more_body", False)
-    except TimeoutError:
-        raise RequestTimeout from None
-    if b"transfer-encoding" in headers or headers.get(b"content-length") != b"%d" % len(body):
-        # Flask takes a body without a length, as chunked ones are, for none.
-        whole = MutableHeaders(scope=scope)
-        whole["content-length"] = str(len(body))
-        del whole["transfer-encoding"]
-    return bytes(body)
-
-
-def _once(body: bytes, receive: Receive) -> Receive:
-    """Give the body again, then whatever the server has to say."""
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
+    def _record(self, method: str, exchange: Exchange, traced: trace.Trace) -> None:
+        seconds = time.perf_counter() - traced.began
+        self._metrics.requests.labels(exchange.status, exchange.code).inc()
+        self._metrics.duration.observe(seconds)
+        log.info(
+            "request",
+            method=method,
+            status=exchange.status,
+            code=exchange.code,
+            partner=traced.partner,
+            seconds=round(seconds, 4),
+            **traced.rounded(),
+        )

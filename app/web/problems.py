@@ -1,4 +1,4 @@
-"""Errors turned into answers, in this one place: `application/problem+json` (RFC 9457)."""
+"""Errors become responses in this one place: `application/problem+json` (RFC 9457)."""
 
 import json
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from app import errors
 from app.contract.document import PROBLEM_JSON, Contract
+from app.telemetry import trace
 
 log = structlog.get_logger()
 
@@ -34,9 +35,9 @@ STATUS: dict[type[errors.UsersApiError], int] = {
     errors.StorageUnavailable: 503,
     errors.Overloaded: 503,
 }
-# Stripe adds codes as it likes; those that the contract does not know go by these.
+# Stripe adds codes as it likes; those that the contract does not list have these pages.
 GENERIC = {errors.CardRefused: "card_refused", errors.TokenRefused: "token_refused"}
-# RFC 6750, section 3: the scheme, and what is wrong once there is a token.
+# RFC 6750, section 3: the scheme, and what is wrong with a token that was sent.
 CHALLENGES = {
     errors.InvalidAccessKey: 'Bearer realm="Coord Users API"',
     errors.InvalidUserToken: 'Bearer realm="Coord Users API", error="invalid_token"',
@@ -46,8 +47,15 @@ CHALLENGES = {
 }
 
 
-class Answer(NamedTuple):
-    """An answer to a request that did not succeed."""
+class Response(NamedTuple):
+    """A response that is made here, and not by an operation's handler.
+
+    Attributes:
+        status: the HTTP status.
+        code: of the problem; empty where there is none.
+        headers: its own; `app.web.exchange` adds those that all responses have.
+        body: as it is sent.
+    """
 
     status: int
     code: str
@@ -56,24 +64,23 @@ class Answer(NamedTuple):
 
 
 class Problems:
-    """Answers for errors, in the words of the contract.
+    """Responses for errors, with the contract's titles and pages.
 
     Args:
-        contract: knows the kinds of problem and where their pages are.
+        contract: lists the kinds of problem.
     """
 
     def __init__(self, contract: Contract) -> None:
         self._types = contract.problems
         self._pages = f"{contract.base_path}/problems/"
 
-    def answer(self, error: Exception, request_id: str, has_access_key: bool = True) -> Answer:
-        """Turn an error into an answer; one that nobody foresaw is logged with its trace.
+    def response(self, error: Exception, has_access_key: bool = True) -> Response:
+        """Return the response for an error of the current request; log what operators must know.
 
         Args:
-            error: ours, a framework's, or any other.
-            request_id: also in the answer's header and in each log event.
-            has_access_key: whether the request bore an access key: of the two credentials,
-                Connexion does not tell which is missing.
+            error: ours, a framework's, or an unexpected one.
+            has_access_key: whether the request has an access key: Connexion does not tell which of
+                the two credentials is missing.
         """
         known = _ours(error, has_access_key)
         status = STATUS.get(type(known), 500)
@@ -82,31 +89,35 @@ class Problems:
         elif known.inner:
             log.warning("trouble", code=known.code, inner=known.inner)
         kind = self._types.get(known.code) or self._types[GENERIC.get(type(known), "internal")]
-        told = {
+        problem = {
             "type": self._pages + kind.code,
             "title": kind.title,
             "status": status,
             "detail": known.detail,
             "code": known.code,
-            "request_id": request_id,
+            "request_id": trace.current().request_id,
         }
-        if getattr(known, "decline_code", None):
-            told["decline_code"] = known.decline_code  # type: ignore[attr-defined]
-        headers = {"Content-Type": PROBLEM_JSON, "Cache-Control": "no-store"}
-        if type(known) in CHALLENGES:
-            missing = isinstance(error, OAuthProblem)
-            headers["WWW-Authenticate"] = CHALLENGES[
-                errors.InvalidAccessKey if missing else type(known)
-            ]
-        if known.retry_after is not None:
-            headers["Retry-After"] = str(known.retry_after)
-        if isinstance(known, errors.MethodNotAllowed):
-            headers["Allow"] = known.allow
-        return Answer(status, known.code, headers, json.dumps(told).encode())
+        if isinstance(known, errors.CardRefused) and known.decline_code:
+            problem["decline_code"] = known.decline_code
+        headers = _headers(known, is_missing=isinstance(error, OAuthProblem))
+        return Response(status, known.code, headers, json.dumps(problem).encode())
+
+
+def _headers(error: errors.UsersApiError, is_missing: bool) -> dict[str, str]:
+    headers = {"Content-Type": PROBLEM_JSON, "Cache-Control": "no-store"}
+    if type(error) in CHALLENGES:
+        # RFC 6750, section 3.1: no error code where no token was sent.
+        challenged = errors.InvalidAccessKey if is_missing else type(error)
+        headers["WWW-Authenticate"] = CHALLENGES[challenged]
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.MethodNotAllowed):
+        headers["Allow"] = error.allow
+    return headers
 
 
 def _ours(error: Exception, has_access_key: bool) -> errors.UsersApiError:
-    """Give the error of ours that says the same."""
+    """Return the error of ours that means the same."""
     if isinstance(error, errors.UsersApiError):
         return error
     if isinstance(error, OAuthProblem):
@@ -114,7 +125,7 @@ def _ours(error: Exception, has_access_key: bool) -> errors.UsersApiError:
     if isinstance(error, HTTPException | ProblemException):
         allow = (error.headers or {}).get("Allow", "")
         framework: dict[int, errors.UsersApiError] = {
-            # Flask would lead to nearly the same path, and repeat the query and any `Host`.
+            # Flask would redirect to nearly the same path, repeating the query and any `Host`.
             308: errors.NotFound(),
             400: errors.InvalidRequest(),
             404: errors.NotFound(),
@@ -124,6 +135,6 @@ def _ours(error: Exception, has_access_key: bool) -> errors.UsersApiError:
         }
         if error.status_code in framework:
             return framework[error.status_code]
-    unforeseen = errors.UsersApiError(inner=type(error).__name__)
-    unforeseen.__cause__ = error
-    return unforeseen
+    unexpected = errors.UsersApiError(inner=type(error).__name__)
+    unexpected.__cause__ = error
+    return unexpected

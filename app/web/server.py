@@ -20,7 +20,7 @@ from app.web.protocol import BoundedProtocol
 TURN_SECONDS = 0.001
 
 
-def settle() -> None:
+def tune_interpreter() -> None:
     """Set the interpreter for a process that serves; call it once all is built.
 
     What was built lasts as long as the process, and requests leave few cycles behind: by its

@@ -82,7 +82,7 @@ def for_another_partner(world: World) -> httpx.Response:
 
 
 def with_a_slow_body(world: World) -> httpx.Response:
-    world.patch.setattr("app.web.edge.BODY_SECONDS", 0.2)
+    world.patch.setattr("app.web.body.BODY_SECONDS", 0.2)
 
     def pieces() -> Iterator[bytes]:
         yield b"{"

@@ -22,7 +22,7 @@ from support.serving import PATH, Caller, Partner
 from app.config import Settings
 from app.sandbox.standin.server import StandIn
 from app.storage.database import Database
-from app.web.edge import BODY_SECONDS
+from app.web.body import BODY_SECONDS
 
 # On one worker, so that they share a server.
 pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("rows")]

@@ -17,7 +17,7 @@ from app.contract.document import Contract
 from app.telemetry.metrics import Metrics
 from app.web.cors import Loopback
 from app.web.edge import Edge, Probe
-from app.web.problems import Answer, Problems
+from app.web.problems import Problems, Response
 
 ORIGIN = "https://partner.example"
 PREFLIGHT = {
@@ -208,9 +208,9 @@ def test_probe_waits_for_no_crowd() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    async def alive() -> Answer:
+    async def alive() -> Response:
         events.append("alive")
-        return Answer(200, "", {}, b"")
+        return Response(200, "", {}, b"")
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b""}

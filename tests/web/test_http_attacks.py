@@ -331,7 +331,7 @@ def test_caller_that_has_sent_all_may_close_its_half(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is answered, unless it has to wait (RFC 9112, section 9.6)."""
-    monkeypatch.setattr("app.web.protocol.HALF_CLOSED_SECONDS", DEADLINE)
+    monkeypatch.setattr("app.web.transport.HALF_CLOSED_SECONDS", DEADLINE)
     with socket.create_connection(target.address, DEADLINE) as sock:
         sock.sendall(target.request(b"Connection: keep-alive"))
         sock.shutdown(socket.SHUT_WR)

@@ -29,7 +29,7 @@ PROBLEMS = Problems(Contract.shipped("swagger.yaml"))
 )
 def test_frameworks_errors_get_our_words(error: Exception, status: int, code: str) -> None:
     """Theirs may repeat what was sent."""
-    answer = PROBLEMS.answer(error, "id")
+    answer = PROBLEMS.response(error)
     told = json.loads(answer.body)
     assert (answer.status, told["status"], told["code"]) == (status, status, code)
     assert b"secret" not in answer.body
@@ -39,7 +39,7 @@ def test_frameworks_errors_get_our_words(error: Exception, status: int, code: st
 def test_what_nobody_foresaw_is_logged_with_its_cause() -> None:
     error = ValueError("odd")
     with capture_logs() as logged:
-        PROBLEMS.answer(error, "id")
+        PROBLEMS.response(error)
     (event,) = logged
     assert event["log_level"] == "error"
     assert event["exc_info"] is error
@@ -48,13 +48,13 @@ def test_what_nobody_foresaw_is_logged_with_its_cause() -> None:
 def test_trouble_is_logged_and_a_refusal_is_not() -> None:
     """A refused card is an outcome; a silent Stripe is trouble."""
     with capture_logs() as logged:
-        PROBLEMS.answer(CardRefused(code="expired_card"), "id")
-        PROBLEMS.answer(StripeUnavailable(inner="no answer"), "id")
+        PROBLEMS.response(CardRefused(code="expired_card"))
+        PROBLEMS.response(StripeUnavailable(inner="no answer"))
     assert [(event["log_level"], event["inner"]) for event in logged] == [("warning", "no answer")]
 
 
 def test_code_that_the_contract_does_not_list_has_a_page_all_the_same() -> None:
     """Stripe's codes are an open set; the page is the one for their kind."""
-    told = json.loads(PROBLEMS.answer(CardRefused(code="odd_code"), "id").body)
+    told = json.loads(PROBLEMS.response(CardRefused(code="odd_code")).body)
     assert told["code"] == "odd_code"
     assert told["type"] == "/v1/users/problems/card_refused"

@@ -17,7 +17,7 @@ from app.config import Settings
 from app.customers.user import User
 from app.identity.credentials import Identity
 from app.sandbox.standin.server import StandIn
-from app.web import protocol
+from app.web import protocol, transport
 
 
 def connect(service: Service) -> socket.socket:
@@ -128,8 +128,8 @@ def bundle(service: Service) -> bytes:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody read slowly."""
-    monkeypatch.setattr(protocol, "READ_SECONDS", 0.5)
-    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(transport, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(transport, "LINGER_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize("last", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
@@ -189,7 +189,7 @@ def test_nothing_is_begun_for_a_caller_who_has_gone(
 
     On a busy day the loop has not noticed yet when a thread begins; the system knows.
     """
-    monkeypatch.setattr(protocol, "HALF_CLOSED_SECONDS", 0.0)
+    monkeypatch.setattr(transport, "HALF_CLOSED_SECONDS", 0.0)
     waits, may_go_on = threading.Event(), threading.Event()
     user_of = Identity.user_of
 

@@ -35,7 +35,7 @@ def test_process_that_serves_is_settled() -> None:
     """The collector passes over what the start built; no thread keeps the loop waiting long."""
     before, turn = gc.get_threshold(), sys.getswitchinterval()
     try:
-        server.settle()
+        server.tune_interpreter()
         assert sys.getswitchinterval() < turn
         assert gc.get_freeze_count() > 10_000
         assert gc.get_threshold()[0] > before[0]
