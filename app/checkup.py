@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from app.config import Settings
-from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
+from app.errors import ConfigurationError, StorageUnavailable
 from app.identity.registry import check_issuers, list_partners
 from app.storage.database import Database
-from app.stripe_account.account import OutcomeUnknown, StripeAccount
+from app.stripe_account import probe
+from app.stripe_account.account import StripeAccount
 
 # How long Stripe may take to answer, in seconds.
 CALL = 10.0
@@ -51,11 +52,6 @@ def _stripe_trouble(settings: Settings) -> str:
         return str(error)
     stripe = StripeAccount(settings.stripe_secret_key, settings.stripe_api_base)
     try:
-        stripe.reach(timeout=CALL)
-    except Misconfigured as error:
-        return f"does not take STRIPE_SECRET_KEY: {error.inner}"
-    except OutcomeUnknown as error:
-        return f"cannot be reached: {error}"
+        return probe.trouble(stripe, "source", timeout=CALL)
     finally:
         stripe.close()
-    return ""

@@ -213,11 +213,29 @@ class Overloaded(UsersApiError):
 
 
 class Misconfigured(UsersApiError):
-    """Raised when Stripe refuses our key or its rights: an operator must act, then it converges."""
+    """Raised when Stripe refuses what an operator configured; after a change there, it converges.
+
+    Args:
+        inner: in words, what Stripe refuses, for the log alone.
+        reason: a short name for the metric, such as `key` or `right`.
+    """
+
+    def __init__(self, inner: str, *, reason: str = "key") -> None:
+        super().__init__(inner=inner)
+        self.reason = reason
 
 
 class ParameterRefused(UsersApiError):
-    """Raised when Stripe refuses a parameter that is ours, so that nothing was executed."""
+    """Raised when Stripe refuses a call for a defect of this service; nothing was executed.
+
+    Args:
+        inner: in words, what Stripe refuses, for the log alone.
+    """
+
+    reason = "parameter"
+
+    def __init__(self, inner: str) -> None:
+        super().__init__(inner=inner)
 
 
 def forget_frames(error: BaseException) -> None:

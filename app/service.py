@@ -47,6 +47,7 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         settings.stripe_api_base,
         connections=settings.max_in_flight,
         observe=metrics.stripe_called,
+        refused=metrics.stripe_refused_us,
     )
     attempts = make_attempts(settings, database)
     customers = make_customers(settings, attempts, stripe, database.installation())

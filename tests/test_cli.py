@@ -171,7 +171,7 @@ def test_check(tmp_path: Path, database_url: str, partner: Partner, standin: Sta
     done = run("check", **{**good, "DATABASE_URL": empty, "STRIPE_SECRET_KEY": "sk_live_x"})
     assert done.returncode == 1
     assert "run `coord-users migrate`" in done.stdout
-    assert "does not take STRIPE_SECRET_KEY" in done.stdout
+    assert "does not accept STRIPE_SECRET_KEY" in done.stdout
     assert "sk_live_x" not in done.stdout + done.stderr
 
 

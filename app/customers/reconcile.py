@@ -11,7 +11,13 @@ from app.customers.save_card import Customers
 from app.errors import CardRefused, ParameterRefused, TokenRefused, UsersApiError
 from app.storage.database import Database
 from app.storage.tables import users
-from app.stripe_account.account import Customer, CustomerGone, OutcomeUnknown, StripeAccount
+from app.stripe_account.account import (
+    Customer,
+    CustomerGone,
+    CustomerUnknown,
+    OutcomeUnknown,
+    StripeAccount,
+)
 
 # How long one call to Stripe may take, in seconds.
 CALL = 30.0
@@ -170,5 +176,8 @@ class Reconciliation:
                 except CustomerGone:
                     what = f"user {row.id}, customer {row.stripe_customer_id}"
                     yield Finding("dangling", what, "replaced at the user's next update", False)
+                except CustomerUnknown:
+                    what = f"user {row.id}, customer {row.stripe_customer_id}"
+                    yield Finding("unknown", what, "not this account's: check the key", True)
             last, seen = rows[-1].id, seen + len(rows)
             self._progress(f"{seen} users compared")

@@ -315,13 +315,13 @@ class Customers:
         timeout = self._time_for_a_call(deadline)
         if attempt.customer_id is None:
             return self._stripe.create_customer(
-                attempt.token,
-                attempt.email,
-                metadata,
+                source=attempt.token,
+                email=attempt.email,
+                metadata=metadata,
                 idempotency_key=attempt.key,
                 timeout=timeout,
             ).id
-        return self._stripe.replace_card(
+        return self._stripe.replace_source(
             attempt.customer_id,
             attempt.token,
             metadata,

@@ -139,15 +139,7 @@ class WellFormed:
             InvalidUserToken: it is no JWT.
         """
         read(jwt)
-        return User(
-            issuer_id=1,
-            partner_id=1,
-            partner="mock",
-            issuer="mock",
-            subject="mock-user",
-            email=None,
-            is_test=False,
-        )
+        return User(issuer_id=1, partner_id=1, subject="mock-user", email=None, is_test=False)
 
 
 class Mock(AbstractContextManager["Mock"]):

@@ -63,6 +63,12 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.stripe_refusals = Counter(
+            "coord_users_stripe_refuses_us",
+            "Calls that Stripe refused for the service's own fault: its key, a right, a parameter.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.open_attempts = Gauge(
             "coord_users_open_attempts",
             "Attempts whose outcome is not known yet.",
@@ -93,6 +99,10 @@ class Metrics:
     def stripe_called(self, call: str, outcome: str, seconds: float) -> None:
         """Count one call to Stripe."""
         self.stripe.labels(call, outcome).observe(seconds)
+
+    def stripe_refused_us(self, reason: str) -> None:
+        """Count one call that Stripe refused for the service's own fault."""
+        self.stripe_refusals.labels(reason).inc()
 
 
 def _forget_the_dead(folder: str) -> None:

@@ -49,7 +49,7 @@ def doomed(owner: Any, name: str, label: str) -> None:
 
 for arrow in ("begin", "accept"):
     doomed(Attempts, arrow, arrow)
-for call in ("create_customer", "replace_card"):
+for call in ("create_customer", "replace_source"):
     doomed(StripeAccount, call, "call")
 
 

@@ -44,7 +44,7 @@ class Crashes:
         self._here = threading.local()
         for arrow in self.ARROWS:
             setattr(attempts, arrow, self._arrow(arrow, getattr(attempts, arrow)))
-        for call in ("create_customer", "replace_card"):
+        for call in ("create_customer", "replace_source"):
             setattr(stripe, call, self._call(getattr(stripe, call)))
         self._engine = database.engine
         event.listen(self._engine, "commit", self._committing)
@@ -134,7 +134,7 @@ class House:
         if network is None:
             self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)
         else:
-            connections = "app.stripe_account.account.HttpClient"
+            connections = "app.stripe_account.exchanges.HttpClient"
             with unittest.mock.patch(connections, return_value=network):
                 self.stripe = StripeAccount(SECRET_KEY)
         self.customers = Customers(
@@ -175,9 +175,7 @@ class House:
                     )
                 )
             return self.user(subject, email)
-        return User(
-            issuer.id, issuer.partner_id, "Acme", issuer.issuer, subject, email, is_test=False
-        )
+        return User(issuer.id, issuer.partner_id, subject, email, False)
 
     def save(self, token: str, subject: str = "user-1", email: str | None = None) -> str:
         """Save a card; a success is remembered for the audit."""

@@ -1,5 +1,7 @@
 """Migration 0002: what was registered and saved before stays, and version 1.0 runs on it."""
 
+from collections.abc import Iterator
+
 import pytest
 from alembic import command
 from sqlalchemy import Connection, text
@@ -24,7 +26,7 @@ SAME_ISSUER = ADD_AS_BEFORE.replace("11", "12").replace("https://new/'", "https:
 
 
 @pytest.fixture
-def upgraded(database: Database) -> Database:
+def upgraded(database: Database) -> Iterator[Database]:
     """A database that version 1.0 made and filled, migrated by this one."""
     with database.writing() as connection:
         _empty(connection)
@@ -34,7 +36,7 @@ def upgraded(database: Database) -> Database:
             connection.execute(text(statement))
     with database.writing() as connection:
         _upgrade(connection, "0002")
-    return database
+    yield database
 
 
 def _empty(connection: Connection) -> None:
