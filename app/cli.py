@@ -20,7 +20,6 @@ from app.config import Settings
 from app.customers.reconcile import Reconciliation
 from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
 from app.identity import registry
-from app.sandbox.mock import Mock
 from app.sandbox.sandbox import Sandbox
 from app.service import (
     create_app,
@@ -74,23 +73,6 @@ def sandbox(port: int, keep: Path | None) -> None:
     """Everything on this machine, with a stand-in for Stripe and nothing to set up."""
     logs.configure("console")
     with Sandbox(port, keep) as running:
-        running.run(ready=lambda: click.echo(running.introduction()))
-
-
-@main.command()
-@click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
-@_plainly
-def mock(port: int) -> None:
-    """The contract's examples as answers, with no database and no Stripe.
-
-    Send the header `Prefer: code=402, example=expired_card` for the answer of that status and name;
-    all of them are listed at the start. For another reason of the card's issuer, send
-    `Prefer: decline_code=lost_card`. Without it, Stripe's test tokens are refused as the sandbox
-    does it, and all others are taken. Credentials must be well formed, no more; pages on this
-    machine may call from any port.
-    """
-    logs.configure("console")
-    with Mock(port) as running:
         running.run(ready=lambda: click.echo(running.introduction()))
 
 

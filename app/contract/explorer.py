@@ -50,19 +50,17 @@ A_YEAR = 365 * 24 * 3600
 
 @dataclass(frozen=True)
 class Prefilled:
-    """What the sandbox and the mock fill in, so that nobody needs to type.
+    """What the sandbox fills in, so that the explorer works with nothing typed.
 
     Attributes:
         access_key: of the demo partner.
         user_jwt: of one of its users.
-        new_token: makes a card token that nobody has used.
-        answers: what the mock can be asked for by `Prefer`; the sandbox answers by itself.
+        new_token: returns a card token that was never used.
     """
 
     access_key: str = field(repr=False)
     user_jwt: str = field(repr=False)
     new_token: Callable[[], str]
-    answers: tuple[str, ...] = ()
 
 
 def explorer(contract: Contract, prefilled: Prefilled | None) -> flask.Blueprint:
@@ -70,7 +68,7 @@ def explorer(contract: Contract, prefilled: Prefilled | None) -> flask.Blueprint
 
     Args:
         contract: what there is to explore.
-        prefilled: what is filled in; only the sandbox and the mock do.
+        prefilled: what is filled in; only the sandbox does.
     """
     pages = flask.Blueprint("explorer", __name__, template_folder="templates")
     views = _Views(contract, prefilled)
@@ -122,12 +120,10 @@ class _Views:
 
     def ui(self) -> flask.Response:
         prefilled = {}
-        answers: tuple[str, ...] = ()
         if self._prefilled:
             # By the security scheme's name; the access key is a parameter of the document.
             prefilled["user_jwt"] = f"Bearer {self._prefilled.user_jwt}"
-            answers = self._prefilled.answers
-        return self._page("explorer.html", prefilled=prefilled, answers=answers)
+        return self._page("explorer.html", prefilled=prefilled)
 
     def asset(self, version: str, name: str) -> flask.Response:
         if version != self._version or name not in ASSETS:

@@ -1,11 +1,10 @@
-"""The sandbox: the whole service on this machine, with a stand-in for Stripe and a demo partner."""
+"""The sandbox: the service, a stand-in for Stripe and a demo partner, all on this machine."""
 
 import contextlib
 import dataclasses
 import json
 import os
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,18 +26,34 @@ from app.web.cors import Loopback
 PARTNER = "Demo Mobility"
 ISSUER = "https://demo-mobility.example/"
 AUDIENCE = "https://api.coord.co"
-# It lets the stand-in in, and nothing else.
-SECRET_KEY = "sk_test_sandbox"  # noqa: S105 - secret to nobody
-# How long the printed JWTs are valid, in seconds.
-JWT_LIFETIME = 12 * 3600
+# Only the stand-in accepts it.
+SECRET_KEY = "sk_test_sandbox"  # noqa: S105 - not a secret
+# A working day: the printed JWTs need not be replaced while a developer tries things out.
+JWT_SECONDS = 12 * 3600
+# Which token evokes which answer, as printed at the start.
+ANSWERS = (
+    ("200", "the fresh token, once; tok_visa, tok_mastercard, tok_amex, any number of times"),
+    ("200 after 30 s", "tok_standin_slow"),
+    ("402 card_declined", "tok_chargeDeclined, tok_chargeDeclinedInsufficientFunds"),
+    ("402 expired_card", "tok_chargeDeclinedExpiredCard"),
+    ("402 incorrect_cvc", "tok_chargeDeclinedIncorrectCvc"),
+    ("402 processing_error", "tok_chargeDeclinedProcessingError"),
+    ("402 incorrect_zip", "tok_standin_incorrectZip (a code that the contract does not list)"),
+    ("422 resource_missing", "any unknown one, such as tok_unknown"),
+    ("422 token_in_use", "tok_standin_inUse"),
+    ("422 livemode_mismatch", "tok_standin_liveMode"),
+    ("422 token_odd", "tok_standin_odd (a code that the contract does not list)"),
+    ("500 internal", "tok_standin_forbidden; sent again, 200"),
+    ("503 stripe_unavailable", "tok_standin_unavailable; sent again, 200"),
+)
 
 
 class Sandbox:
-    """A context manager; everything it makes is gone when it ends, unless it shall be kept.
+    """A context manager; everything it creates is deleted when it ends, unless kept.
 
     Args:
         port: of the service; 0 takes a free one.
-        keep: the folder where users and the stand-in's customers survive until the next time.
+        keep: the folder in which users and the stand-in's customers survive a restart.
 
     Raises:
         ConfigurationError: the port is taken.
@@ -57,10 +72,10 @@ class Sandbox:
             database_url=f"sqlite:///{folder.resolve()}/sandbox.db",
             stripe_secret_key=SECRET_KEY,
             stripe_api_base=self._standin.url,
-            # So that whoever works on a page can call from it.
+            # Pages under development on this machine may call it.
             cors_origins=Loopback(),
         )
-        self.access_key, sign = _demo_partner(settings)
+        self.access_key, sign = _register_partner(settings)
         self.user_jwt = sign({"sub": "demo-user", "email": "demo.user@demo-mobility.example"})
         self.test_jwt = sign({"sub": "test-user", "is_test_user": True})
         an_hour_ago = int(time.time()) - 3600
@@ -80,45 +95,62 @@ class Sandbox:
         self._cleanup.close()
 
     def new_token(self) -> str:
-        """Make a card token, good for one use."""
+        """Create a card token for one use."""
         return self._standin.new_token()
 
     def introduction(self) -> str:
-        """Tell what there is to try, as printed at the start."""
+        """Return what the command prints at the start: addresses, credentials, lines to paste."""
         token = self.new_token()
-        return textwrap.dedent(
-            f"""\
-            Coord Users API, sandbox. Stripe is a stand-in on this machine; Ctrl-C ends it all.
-
-            Explorer     {self.url}/v1/users/ui/
-            Access key   {self.access_key}
-            User JWT     {self.user_jwt}
-            Test JWT     {self.test_jwt}
-            Expired JWT  {self.expired_jwt}
-            Fresh token  {token}
-            Stand-in     {self._standin.url} (key {SECRET_KEY})
-            Database     {self._settings.database_url}
-
-            Turn the token into a Stripe customer:
-
-            curl -sS '{self.url}/v1/users/user/current/stripe_info?access_key={self.access_key}' \\
-              -H 'Authorization: Bearer {self.user_jwt}' \\
-              -H 'Content-Type: application/json' \\
-              -d '{{"coord_targeted_token": "{token}"}}'
-            """
-        )
+        lines = [
+            "Coord Users API, sandbox. Stripe is a stand-in on this machine; Ctrl-C ends it all.",
+            "",
+            f"Explorer     {self.url}/v1/users/ui/",
+            f"Access key   {self.access_key}",
+            f"User JWT     {self.user_jwt}",
+            f"Test JWT     {self.test_jwt}",
+            f"Expired JWT  {self.expired_jwt}",
+            f"Fresh token  {token}",
+            f"Stand-in     {self._standin.url} (key {SECRET_KEY})",
+            f"Database     {self._settings.database_url}",
+            "",
+            "The answer depends on the token:",
+            "",
+            *(f"{answer:<22}  {tokens}" for answer, tokens in ANSWERS),
+            "",
+            "Turn the fresh token into a Stripe customer:",
+            "",
+            self._curl(
+                "/user/current/stripe_info",
+                "-H 'Content-Type: application/json'",
+                f"""-d '{{"coord_targeted_token": "{token}"}}'""",
+            ),
+            "",
+        ]
+        return "\n".join(lines)
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Serve until the process is told to stop, by Ctrl-C or SIGTERM.
+        """Serve until Ctrl-C or SIGTERM.
 
         Args:
-            ready: called once requests are taken.
+            ready: called once requests are accepted.
         """
         server.run(self._app, self._settings, self._socket, ready)
 
+    def _curl(self, path: str, *options: str) -> str:
+        words = (
+            f"curl -sS '{self.url}/v1/users{path}?access_key={self.access_key}'",
+            f"-H 'Authorization: Bearer {self.user_jwt}'",
+            *options,
+        )
+        return " \\\n  ".join(words)
 
-def _demo_partner(settings: Settings) -> tuple[str, Callable[[dict[str, object]], str]]:
-    """Register a partner with a key pair of its own, as a real one would be."""
+
+def _register_partner(settings: Settings) -> tuple[str, Callable[[dict[str, object]], str]]:
+    """Register a partner with a new key pair.
+
+    Returns:
+        An access key, and a function that signs a JWT with the given claims.
+    """
     private = generate_private_key(SECP256R1())
     public = json.loads(ECAlgorithm.to_jwk(private.public_key()))
     database = Database(settings.database_url)
@@ -135,7 +167,7 @@ def _demo_partner(settings: Settings) -> tuple[str, Callable[[dict[str, object]]
 
     def sign(claims: dict[str, object]) -> str:
         now = int(time.time())
-        registered = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + JWT_LIFETIME}
+        registered = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + JWT_SECONDS}
         return jwt.encode(
             {**registered, **claims}, private, algorithm="ES256", headers={"kid": "demo"}
         )

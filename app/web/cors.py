@@ -11,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from app.web.problems import Response
 
 # What a page may send besides what browsers let every page send.
-REQUEST_HEADERS = "Authorization, Content-Type, Prefer, X-Request-Id"
+REQUEST_HEADERS = "Authorization, Content-Type, X-Request-Id"
 # What a page may read besides what browsers let every page read.
 RESPONSE_HEADERS = "Retry-After, WWW-Authenticate, X-Request-Id"
 # How long a browser may cache a preflight, in seconds: the longest that Chromium allows.

@@ -100,19 +100,6 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         )
 
 
-@pytest.fixture(scope="session")
-def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start the mock, and give its address."""
-    folder = tmp_path_factory.mktemp("mock")
-    with _process(folder, os.environ, "mock", "--port", "0") as lines:
-        until = time.monotonic() + DEADLINE
-        line = ""
-        while not (found := re.match(r"Explorer +(\S+)/v1/users/ui/", line)):
-            line = lines.get(timeout=max(until - time.monotonic(), 0.001))
-            assert line, f"the mock ended: {(folder / 'stderr').read_text()}"
-        yield found[1]
-
-
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
     """Serve an empty page at another origin of this machine, and give its address."""

@@ -2,7 +2,6 @@
 
 const place = document.getElementById("explorer");
 const prefilled = JSON.parse(place.dataset.prefilled);
-const answers = JSON.parse(place.dataset.answers);
 const isDark = window.matchMedia("(prefers-color-scheme: dark)").matches;
 document.documentElement.classList.toggle("dark-mode", isDark);
 
@@ -15,15 +14,6 @@ function forReading(contract) {
       // It would show the operation once for each tag, and the same text twice.
       operation.tags?.splice(1);
       shownTags.add(operation.tags?.[0]);
-      if (answers.length > 0) {
-        operation.parameters.push({
-          in: "header",
-          name: "Prefer",
-          description: "Of the mock alone: the answer that you want to see.",
-          type: "string",
-          enum: answers,
-        });
-      }
       if (operation.description === contract.info.description) {
         delete operation.description;
       }
