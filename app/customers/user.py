@@ -1,5 +1,6 @@
 """The user whose card is saved."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 
@@ -10,6 +11,8 @@ class User:
     Attributes:
         issuer_id: the registration of the issuer that signed the user's JWT.
         partner_id: the partner that registered the issuer.
+        partner: that partner's name.
+        issuer: the JWT's `iss`.
         subject: the JWT's `sub`.
         email: sent to Stripe; None where the JWT has no usable address.
         is_test: a test user, for whom Stripe must never be called.
@@ -19,8 +22,25 @@ class User:
 
     issuer_id: int
     partner_id: int
+    partner: str
+    issuer: str
     subject: str = field(repr=False)
     email: str | None = field(repr=False)
     is_test: bool
     given_name: str | None = field(default=None, repr=False)
     family_name: str | None = field(default=None, repr=False)
+
+
+def user_hash(installation: str, partner: str, issuer: str, subject: str) -> bytes:
+    """Return the SHA-256 that names a user in our table and in the customer's metadata at Stripe.
+
+    It survives the loss of the database, and holds no personal data. The subject comes last: it is
+    the only part that may hold the separator, so no two users have the same input.
+
+    Args:
+        installation: the id of this installation.
+        partner: the name of the user's partner.
+        issuer: the JWT's `iss`.
+        subject: the JWT's `sub`.
+    """
+    return hashlib.sha256("\0".join((installation, partner, issuer, subject)).encode()).digest()

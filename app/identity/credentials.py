@@ -99,6 +99,8 @@ class Identity:
         return User(
             issuer_id=issuer.id,
             partner_id=issuer.partner_id,
+            partner=issuer.partner,
+            issuer=token.issuer,
             subject=claims.subject,
             email=claims.email,
             given_name=claims.given_name,

@@ -19,8 +19,9 @@ from sqlalchemy import Engine, Row, select
 from app.errors import ConfigurationError, StorageUnavailable
 from app.http_client import HttpClient, NoResponse
 from app.identity.cache import Lookup
-from app.identity.jwts import Key, Keys, Token, published_keys, secret_key, strict_json
-from app.storage.tables import issuers
+from app.identity.jwts import Key, Keys, Token, published_keys, secret_key
+from app.storage.tables import issuers, partners
+from app.strict_json import parse
 
 log = structlog.get_logger()
 
@@ -120,6 +121,7 @@ class Issuer:
     """One issuer of a partner's JWTs.
 
     Attributes:
+        partner: the name of the partner that registered it.
         audience: what must be among its JWTs' `aud`.
         is_test: whether all its users are test users.
         keys: what it signs with.
@@ -127,6 +129,7 @@ class Issuer:
 
     id: int
     partner_id: int
+    partner: str
     audience: str
     is_test: bool
     keys: Keys | PublishedKeys
@@ -170,10 +173,16 @@ class Issuers:
 
     def _query(self, names: Sequence[str]) -> dict[str, Issuer]:
         with self._engine.connect() as connection:
-            rows = connection.execute(select(issuers).where(issuers.c.issuer.in_(names))).all()
+            query = select(issuers, partners.c.name.label("partner")).join_from(issuers, partners)
+            rows = connection.execute(query.where(issuers.c.issuer.in_(names))).all()
         return {
             row.issuer: Issuer(
-                row.id, row.partner_id, row.audience, row.is_test, self._keys_of(row)
+                row.id,
+                row.partner_id,
+                row.partner,
+                row.audience,
+                row.is_test,
+                self._keys_of(row),
             )
             for row in rows
         }
@@ -226,7 +235,7 @@ def fetch(url: str) -> Keys:
     if len(document) > LARGEST_JWKS:
         raise ConfigurationError("The JWK Set is larger than 64 KiB")
     try:
-        jwks = strict_json(document)
+        jwks = parse(document)
     except ValueError:
         raise ConfigurationError("The JWK Set is no JSON") from None
     return published_keys(jwks)

@@ -4,13 +4,12 @@ PyJWT's algorithms do the cryptography. Its parser takes padding, duplicate memb
 a JWT must be read before its issuer, and so its key, is known: so it is read here, and once.
 """
 
-import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,6 +18,7 @@ from jwt.algorithms import Algorithm, ECAlgorithm, HMACAlgorithm, OKPAlgorithm, 
 from jwt.exceptions import InvalidKeyError
 
 from app.errors import ConfigurationError, InvalidUserToken, UserTokenExpired
+from app.strict_json import parse
 
 # In characters, all of them ASCII.
 LONGEST_JWT = 8 * 1024
@@ -219,21 +219,9 @@ def is_plain(text: object, longest: int) -> TypeGuard[str]:
     return isinstance(text, str) and 0 < len(text) <= longest and not UNPRINTABLE.search(text)
 
 
-def strict_json(text: bytes) -> Any:
-    """Parse JSON in UTF-8 (RFC 8259), and refuse what parsers read in different ways.
-
-    Raises:
-        ValueError: it has duplicate members, NaN, infinities or huge numbers, or is no JSON.
-    """
-    try:
-        return _JSON.decode(text.decode())
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
 def _members(part: str) -> dict[str, Any]:
     try:
-        members = strict_json(_bytes(part))
+        members = parse(_bytes(part))
     except ValueError:
         members = None
     if not isinstance(members, dict):
@@ -322,35 +310,3 @@ def _address(email: object) -> str | None:
 def _name(name: object) -> str | None:
     """Return a name of printable characters; None for anything else."""
     return name if is_plain(name, LONGEST_NAME) else None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate member")
-    return members
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > 20:
-        raise ValueError("huge integer")
-    return int(digits)
-
-
-def _number(digits: str) -> float:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("huge number")
-    return number
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-_JSON = json.JSONDecoder(
-    object_pairs_hook=_unique,
-    parse_int=_integer,
-    parse_float=_number,
-    parse_constant=_no_constant,
-)

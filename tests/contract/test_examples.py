@@ -103,7 +103,7 @@ def beside_another_request(world: World) -> httpx.Response:
 
 def beside_another_update(world: World) -> httpx.Response:
     attempts = make_attempts(world.settings, world.database)
-    user = User(issuer_id=1, partner_id=1, subject="user-1", email=None, is_test=False)
+    user = User(1, 1, "Acme", "https://acme.example/", "user-1", email=None, is_test=False)
     assert attempts.begin(user, "tok_mastercard")
     return world.caller.save("tok_visa")
 

@@ -175,7 +175,9 @@ class House:
                     )
                 )
             return self.user(subject, email)
-        return User(issuer.id, issuer.partner_id, subject, email, False)
+        return User(
+            issuer.id, issuer.partner_id, "Acme", issuer.issuer, subject, email, is_test=False
+        )
 
     def save(self, token: str, subject: str = "user-1", email: str | None = None) -> str:
         """Save a card; a success is remembered for the audit."""

@@ -17,7 +17,8 @@ from identity.test_issuers_standin import AUDIENCE, ISSUER, SECRET
 
 from app.errors import ConfigurationError, InvalidUserToken, UserTokenExpired
 from app.identity.issuers import check_url
-from app.identity.jwts import Keys, published_keys, read, secret_key, strict_json, verified
+from app.identity.jwts import Keys, published_keys, read, secret_key, verified
+from app.strict_json import parse
 
 pytestmark = pytest.mark.fuzz
 
@@ -102,7 +103,7 @@ def test_json_that_is_taken_is_json_to_others(choose: Choices) -> None:
     encoded = text.encode(choose.pick(["utf-8"] * 7 + ["utf-16"]), errors="surrogatepass")
     value, twice = refused = object(), list[int]()
     with contextlib.suppress(ValueError):
-        value = strict_json(encoded)
+        value = parse(encoded)
     if value is refused[0]:
         count("JSON", "refused")
         return

@@ -1,7 +1,5 @@
 """Migration 0002: what was registered and saved before stays, and version 1.0 runs on it."""
 
-from collections.abc import Iterator
-
 import pytest
 from alembic import command
 from sqlalchemy import Connection, text
@@ -26,7 +24,7 @@ SAME_ISSUER = ADD_AS_BEFORE.replace("11", "12").replace("https://new/'", "https:
 
 
 @pytest.fixture
-def upgraded(database: Database) -> Iterator[Database]:
+def upgraded(database: Database) -> Database:
     """A database that version 1.0 made and filled, migrated by this one."""
     with database.writing() as connection:
         _empty(connection)
@@ -36,7 +34,7 @@ def upgraded(database: Database) -> Iterator[Database]:
             connection.execute(text(statement))
     with database.writing() as connection:
         _upgrade(connection, "0002")
-    yield database
+    return database
 
 
 def _empty(connection: Connection) -> None:

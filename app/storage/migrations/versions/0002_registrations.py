@@ -5,6 +5,8 @@ registration's audiences, and ignores the new columns. It expects one registrati
 so a second partner registers the same issuer once all processes run this version.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -14,7 +16,18 @@ branch_labels = None
 depends_on = None
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-COLUMNS = "id, partner_id, issuer, audience, is_test, jwks_url, jwks, shared_secret, created_at"
+# What version 1.0 stored of an issuer.
+KEEP = """
+    CREATE TABLE issuers_before AS
+    SELECT id, partner_id, issuer, audience, is_test, jwks_url, jwks, shared_secret, created_at
+    FROM issuers
+"""
+RESTORE = """
+    INSERT INTO issuers
+        (id, partner_id, issuer, audience, is_test, jwks_url, jwks, shared_secret, created_at)
+    SELECT id, partner_id, issuer, audience, is_test, jwks_url, jwks, shared_secret, created_at
+    FROM issuers_before
+"""
 
 
 def upgrade() -> None:
@@ -37,11 +50,11 @@ def _rebuild_in_sqlite() -> None:
     (https://sqlite.org/foreignkeys.html, sections 4.2 and 5). That needs one transaction, which
     Python's driver does not begin before a statement that defines something.
     """
-    connection = op.get_bind().connection.dbapi_connection
-    if not connection.in_transaction:
+    driver: Any = op.get_bind().connection.dbapi_connection
+    if not driver.in_transaction:
         op.execute("BEGIN IMMEDIATE")
     op.execute("PRAGMA defer_foreign_keys = ON")
-    op.execute(f"CREATE TABLE issuers_before AS SELECT {COLUMNS} FROM issuers")
+    op.execute(KEEP)
     op.drop_table("issuers")
     op.create_table(
         "issuers",
@@ -57,5 +70,5 @@ def _rebuild_in_sqlite() -> None:
         sa.Column("created_at", sa.Double, nullable=False),
         sa.UniqueConstraint("issuer", "partner_id", name="issuers_issuer_partner_id_key"),
     )
-    op.execute(f"INSERT INTO issuers ({COLUMNS}) SELECT {COLUMNS} FROM issuers_before")
+    op.execute(RESTORE)
     op.execute("DROP TABLE issuers_before")
