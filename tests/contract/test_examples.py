@@ -190,7 +190,7 @@ def test_success_is_answered_as_its_example_says(world: World) -> None:
 
 
 def test_examples_of_headers_have_their_documented_form() -> None:
-    """A mock of the contract sends these; the request's id is each request's own."""
+    """Those that the mock sends; the request's id is each request's own."""
     for response in RESPONSES.values():
         for name, told in response["headers"].items():
             assert ("x-example" in told) == (name != "X-Request-Id")
