@@ -40,7 +40,6 @@ ANSWERS = (
     ("402 processing_error", "tok_chargeDeclinedProcessingError"),
     ("402 incorrect_zip", "tok_standin_incorrectZip (a code that the contract does not list)"),
     ("422 resource_missing", "any unknown one, such as tok_unknown"),
-    ("422 token_in_use", "tok_standin_inUse"),
     ("422 livemode_mismatch", "tok_standin_liveMode"),
     ("422 token_odd", "tok_standin_odd (a code that the contract does not list)"),
     ("500 internal", "tok_standin_forbidden; sent again, 200"),

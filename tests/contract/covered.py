@@ -126,8 +126,9 @@ def _items_of_answers(operation: Operation) -> Iterator[Item]:
         yield Item(f"{operation.name} {status}", "answered")
         for header in answer.get("headers", {}):
             yield Item(f"{operation.name} {status} header {header}", "answered")
-        for code in answer.get("x-problems", {}):
-            yield Item(f"{operation.name} {status} {code}", "answered")
+        for code, problem in answer.get("x-problems", {}).items():
+            if not problem.get("retired"):
+                yield Item(f"{operation.name} {status} {code}", "answered")
     for schema in operation.answers.values():
         for rule in rules(schema, sent=False):
             yield Item(rule, "kept in an answer")

@@ -43,7 +43,6 @@ PLAYED = {
     "tok_chargeDeclinedIncorrectCvc": Outcome(402, "incorrect_cvc"),
     "tok_chargeDeclinedProcessingError": Outcome(402, "processing_error"),
     "tok_standin_incorrectZip": Outcome(402, "incorrect_zip"),
-    "tok_standin_inUse": Outcome(422, "token_in_use"),
     "tok_standin_liveMode": Outcome(422, "livemode_mismatch"),
     "tok_standin_odd": Outcome(422, "token_odd"),
 }

@@ -282,7 +282,7 @@ def test_patterns_mean_the_same_everywhere(contract: Any) -> None:
 
 def _assert_kind(contract: Any, told: Any, status: int, code: str) -> None:
     """Hold what is told of one kind of error against its example."""
-    assert set(told) - {"status"} == {"title", "meaning", "remedy", "example"}
+    assert set(told) - {"status", "retired"} == {"title", "meaning", "remedy", "example"}
     assert all(told[name] for name in ("title", "meaning", "remedy"))
     example = told["example"]
     assert _faults(contract, PROBLEM, example) == []

@@ -148,7 +148,6 @@ PROVOKED: dict[str, Provoke] = {
     ),
     "token_already_used": with_another_users_token,
     "resource_missing": saving("tok_unknown"),
-    "token_in_use": saving("tok_standin_inUse"),
     "livemode_mismatch": saving("tok_standin_liveMode"),
     "token_refused": saving("tok_standin_unnamed"),
     "too_many_attempts": after_a_refusal,
@@ -163,6 +162,8 @@ DOCUMENTED = {
         code: (problem, response["headers"])
         for response in RESPONSES.values()
         for code, problem in response.get("x-problems", {}).items()
+        # A retired one keeps its page and is no longer answered.
+        if not problem.get("retired")
     },
 }
 

@@ -120,7 +120,6 @@ def assert_answer(answer: httpx.Response, status: int, code: str, kind: str | No
         ("tok_chargeDeclinedProcessingError", 402, "processing_error", None),
         ("tok_standin_incorrectZip", 402, "incorrect_zip", "card_refused"),
         ("tok_nobody_knows", 422, "resource_missing", None),
-        ("tok_standin_inUse", 422, "token_in_use", None),
         ("tok_standin_liveMode", 422, "livemode_mismatch", None),
         ("tok_standin_odd", 422, "token_odd", "token_refused"),
         ("tok_standin_forbidden", 500, "internal", None),
