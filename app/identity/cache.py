@@ -74,7 +74,8 @@ class Lookup(Generic[Name, Found]):
         try:
             found = await to_thread.run_sync(self._query, names, limiter=self._thread)
         except Exception as error:
-            failure = StorageUnavailable(inner=type(error).__name__)
+            inner = error.inner if isinstance(error, StorageUnavailable) else type(error).__name__
+            failure = StorageUnavailable(inner=inner)
             for name in names:
                 self._wanted.pop(name).set_result(failure)
             return

@@ -9,13 +9,13 @@ from hashlib import sha256
 import structlog
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine, func, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.customers.user import User
-from app.errors import InvalidAccessKey, InvalidUserToken
+from app.errors import InvalidAccessKey, InvalidUserToken, StorageUnavailable
 from app.identity.cache import Lookup
 from app.identity.issuers import Issuers
 from app.identity.jwts import read, verified
+from app.storage.errors import storage_errors
 from app.storage.tables import access_keys, now
 
 log = structlog.get_logger()
@@ -112,7 +112,7 @@ class Identity:
         statement = select(access_keys, IS_USE_TO_RECORD.label("is_use_to_record")).where(
             access_keys.c.key_hash.in_(hashes), access_keys.c.revoked_at.is_(None)
         )
-        with self._engine.connect() as connection:
+        with storage_errors(), self._engine.connect() as connection:
             rows = connection.execute(statement).all()
         return {
             row.key_hash: AccessKey(row.id, row.partner_id, row.is_use_to_record) for row in rows
@@ -122,13 +122,13 @@ class Identity:
         """Record the use of a key, while its request goes on; a failure is no caller's concern."""
         try:
             await to_thread.run_sync(self._write_use, key_id, limiter=self._recorder)
-        except SQLAlchemyError as error:
-            log.warning("use not recorded", access_key=key_id, reason=type(error).__name__)
+        except StorageUnavailable as error:
+            log.warning("use not recorded", access_key=key_id, reason=error.inner)
 
     def _write_use(self, key_id: int) -> None:
         # Another process may have recorded it meanwhile.
         statement = update(access_keys).where(access_keys.c.id == key_id, IS_USE_TO_RECORD)
-        with self._engine.begin() as connection:
+        with storage_errors(), self._engine.begin() as connection:
             connection.execute(statement.values(last_used_at=now()))
 
 

@@ -20,6 +20,7 @@ from app.errors import ConfigurationError, StorageUnavailable
 from app.http_client import HttpClient, NoResponse
 from app.identity.cache import Lookup
 from app.identity.jwts import Key, Keys, Token, published_keys, secret_key
+from app.storage.errors import storage_errors
 from app.storage.tables import issuers, partners
 from app.strict_json import parse
 
@@ -172,7 +173,7 @@ class Issuers:
         return await self._lookup.find(name)
 
     def _query(self, names: Sequence[str]) -> dict[str, Issuer]:
-        with self._engine.connect() as connection:
+        with storage_errors(), self._engine.connect() as connection:
             query = select(issuers, partners.c.name.label("partner")).join_from(issuers, partners)
             rows = connection.execute(query.where(issuers.c.issuer.in_(names))).all()
         return {

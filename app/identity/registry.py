@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from app.errors import ConfigurationError, StorageUnavailable
 from app.identity.credentials import KEY_PREFIX, hash_of
 from app.identity.issuers import check_url, fetch, given_keys
 from app.identity.jwts import is_plain
+from app.storage.errors import storage_errors
 from app.storage.tables import access_keys, issuers, now, partners
 
 
@@ -170,24 +171,21 @@ def _partner_id(connection: Connection, name: str) -> int | None:
 
 
 def _rows(engine: Engine, statement: Any) -> list[Any]:
-    with _told_as_unavailable(), engine.connect() as connection:
+    with storage_errors(), engine.connect() as connection:
         return list(connection.execute(statement))
 
 
 @contextmanager
 def _writing(engine: Engine) -> Iterator[Connection]:
-    with _told_as_unavailable(), engine.begin() as connection:
-        yield connection
-
-
-@contextmanager
-def _told_as_unavailable() -> Iterator[None]:
     try:
-        yield
-    except IntegrityError:
-        raise ConfigurationError("Somebody registered the same at the same time") from None
-    except SQLAlchemyError as error:
-        raise StorageUnavailable(inner=type(error).__name__, retry_after=1) from error
+        with storage_errors(), engine.begin() as connection:
+            yield connection
+    except StorageUnavailable as error:
+        if isinstance(error.__cause__, IntegrityError):
+            raise ConfigurationError(
+                "It was registered by a concurrent command; try again"
+            ) from None
+        raise
 
 
 def _time(seconds: float | None) -> str | None:

@@ -1,0 +1,32 @@
+"""Errors of the database driver and of SQLAlchemy, raised as one error of the service."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.errors import StorageUnavailable
+
+# read_only_sql_transaction: the node is a standby, or was made read-only
+# (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+READ_ONLY = "25006"
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Raise `StorageUnavailable` for an error of the database inside the block."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        # The first line names the problem; further lines may show what a row holds.
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise StorageUnavailable(inner=f"{type(error).__name__}: {reason}") from error
+
+
+def is_read_only(error: StorageUnavailable) -> bool:
+    """Check whether a statement failed because the database takes no writes."""
+    cause = getattr(error.__cause__, "orig", None)
+    # The lowest byte is the kind of error (https://sqlite.org/rescode.html).
+    kind = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return kind == sqlite3.SQLITE_READONLY or getattr(cause, "sqlstate", None) == READ_ONLY
