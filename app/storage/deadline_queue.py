@@ -1,4 +1,4 @@
-"""Turns at the database, which few may use at once: whoever has the least time left goes first."""
+"""A queue for the few slots at the database: the waiter with the earliest deadline is next."""
 
 import heapq
 import itertools
@@ -9,62 +9,64 @@ from contextlib import AbstractContextManager
 from app.errors import StorageUnavailable
 from app.telemetry import trace
 
-# Until when somebody waits, a number of their own, and a lock that is free when their turn comes.
-Place = tuple[float, int, threading.Lock]
+# A waiter's deadline, a number of its own, and a lock that is released to wake it.
+Waiter = tuple[float, int, threading.Lock]
 
-# How long a thread waits, in seconds, where no request says how much time is left.
-PATIENCE = 5.0
-# The least that it waits: Stripe's answer is worth keeping after the request's time.
-LEAST_PATIENCE = 1.0
+# How long a thread waits where no request sets a deadline, in seconds: the completer and commands
+# have time, but a database that serves nobody for so long is as good as away.
+TIMEOUT = 5.0
+# How long a thread waits at least, in seconds: Stripe's answer is worth storing after the request's
+# deadline, and in this time a slot at a working database becomes free many times.
+LEAST_TIMEOUT = 1.0
 
 
-class Turns(AbstractContextManager[None]):
-    """Turns among threads; each waits for as long as its request has time.
+class DeadlineQueue(AbstractContextManager[None]):
+    """Slots that threads wait for, each until the deadline of its request.
 
-    A semaphore's turn goes to whoever asks at the right moment: in a crowd some wait until they are
-    refused, and all wake in vain. Here a turn that ends is handed on, to the oldest request as a
-    rule, so that what it has had done at Stripe is written down before others begin.
+    A plain semaphore is unfair under contention: some requests wait until they time out. This one
+    hands each slot to the waiter with the earliest deadline, so requests that have already called
+    Stripe are stored first.
 
     Args:
-        number: of those who may at once.
+        slots: how many threads may be inside at once.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, slots: int) -> None:
         self._lock = threading.Lock()
-        self._free = number
-        self._waiting: list[Place] = []
+        self._free = slots
+        self._waiting: list[Waiter] = []
         self._count = itertools.count()
 
     def __enter__(self) -> None:
-        """Wait for a turn.
+        """Wait for a slot.
 
         Raises:
-            StorageUnavailable: none came in time.
+            StorageUnavailable: no slot became free in time.
         """
-        patience = max(trace.time_left(PATIENCE), LEAST_PATIENCE)
+        timeout = max(trace.time_left(TIMEOUT), LEAST_TIMEOUT)
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
-            come = threading.Lock()
-            come.acquire()
-            place: Place = (time.monotonic() + patience, next(self._count), come)
-            heapq.heappush(self._waiting, place)
-        if not come.acquire(timeout=patience):
-            self._leave(place)
+            wake = threading.Lock()
+            wake.acquire()
+            waiter: Waiter = (time.monotonic() + timeout, next(self._count), wake)
+            heapq.heappush(self._waiting, waiter)
+        if not wake.acquire(timeout=timeout):
+            self._give_up(waiter)
 
     def __exit__(self, *_: object) -> None:
-        """Hand the turn on."""
+        """Hand the slot to the next waiter."""
         with self._lock:
             if self._waiting:
                 heapq.heappop(self._waiting)[-1].release()
             else:
                 self._free += 1
 
-    def _leave(self, place: Place) -> None:
+    def _give_up(self, waiter: Waiter) -> None:
         with self._lock:
-            # It may have been this one's turn in the very moment.
-            if place in self._waiting:
-                self._waiting.remove(place)
+            # It may have been handed the slot at the moment when its wait ended.
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
                 heapq.heapify(self._waiting)
-                raise StorageUnavailable(inner="no turn came")
+                raise StorageUnavailable(inner="no slot at the database became free")

@@ -1,4 +1,4 @@
-"""Statements on the way of each request: compiled once, sent as they are."""
+"""Statements of each request, compiled once for the database and executed as they are."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +7,14 @@ from sqlalchemy import ClauseElement, Connection, CursorResult, Dialect
 
 
 class Prepared:
-    """One statement in one database's own SQL.
+    """One statement in the SQL of one database.
 
-    SQLAlchemy finds what it compiled before by a key that it makes of the whole statement, each
-    time; for the longest one here, that takes as long as SQLite takes to execute it.
+    SQLAlchemy caches compiled statements too, but to find one it makes a key of the whole statement
+    each time. For the longest one here that takes as long as SQLite takes to execute it.
 
     Args:
-        statement: its parameters have names, and are of types that the driver takes as they are.
-        dialect: the database's.
+        statement: its parameters have names, and types that the driver takes as they are.
+        dialect: of the database.
     """
 
     def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
@@ -24,7 +24,7 @@ class Prepared:
         self._positions: list[str] | None = getattr(compiled, "positiontup", None)
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
-        """Execute it with these values."""
+        """Execute the statement with these values of its parameters."""
         named = {**self._constants, **values}
         if self._positions is None:
             return connection.exec_driver_sql(self._sql, named)

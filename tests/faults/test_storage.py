@@ -69,7 +69,7 @@ def check(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait long for a lock."""
-    monkeypatch.setattr("app.storage.database.PATIENCE", 1)
+    monkeypatch.setattr("app.storage.database.TIMEOUT", 1)
 
 
 # SQLite.
@@ -162,8 +162,8 @@ def test_locked_sqlite_does_not_let_requests_queue_up(
     sqlite_url: str, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the file is locked, each of many requests is answered in about its own time."""
-    monkeypatch.setattr("app.storage.database.PATIENCE", 0.5)
-    monkeypatch.setattr("app.storage.deadline_queue.PATIENCE", 0.5)
+    monkeypatch.setattr("app.storage.database.TIMEOUT", 0.5)
+    monkeypatch.setattr("app.storage.deadline_queue.TIMEOUT", 0.5)
     path = make_url(sqlite_url).database or ""
     with House(sqlite_url, double, request=1.0) as house:
         users = [house.user(f"user-{number}") for number in range(12)]
@@ -311,7 +311,7 @@ def test_silent_postgresql_holds_nobody_for_ever(
     postgresql_url: str, proxy: PgProxy, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that takes statements and answers nothing is as good as gone: 503, in time."""
-    monkeypatch.setattr("app.storage.database.PATIENCE", 1)
+    monkeypatch.setattr("app.storage.database.TIMEOUT", 1)
     name = psycopg.conninfo.conninfo_to_dict(postgresql_url)["dbname"]
     with House(proxy.url(str(name)), double, request=1.0) as house, ThreadPoolExecutor(1) as pool:
         house.save(double.account.token())

@@ -1,18 +1,17 @@
-"""Turns at the database: how long they are waited for, and whose is the next."""
+"""Slots at the database: how long threads wait for one, and which of them is next."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
 from app.errors import StorageUnavailable
 from app.storage import deadline_queue
 from app.storage.database import Database
-from app.storage.deadline_queue import Turns
+from app.storage.deadline_queue import DeadlineQueue
 from app.telemetry import trace
 
 
@@ -23,13 +22,13 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture
-def one() -> Turns:
-    return Turns(1)
+def one() -> DeadlineQueue:
+    return DeadlineQueue(1)
 
 
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
-    """Give this thread's request so much time, or be no request."""
+    """Run the block as part of a request with this many seconds left, or of no request."""
     was = trace._current.set(None)
     if seconds is not None:
         trace.begin("request", seconds, {})
@@ -37,84 +36,87 @@ def within(seconds: float | None) -> Iterator[None]:
     trace._current.reset(was)
 
 
-def in_line(turns: Turns, threads: ThreadPoolExecutor, seconds: float, done: Any) -> Future[None]:
-    """Let a request with so much time ask for a turn, and come back when it waits."""
+def enqueue(
+    queue: DeadlineQueue,
+    threads: ThreadPoolExecutor,
+    seconds: float,
+    done: Callable[[], object] = lambda: None,
+) -> Future[None]:
+    """Have a request with this many seconds left wait for a slot; return once it waits."""
 
     def take() -> None:
-        with within(seconds), turns:
+        with within(seconds), queue:
             done()
 
-    number = len(turns._waiting) + 1
-    asked = threads.submit(take)
+    number = len(queue._waiting) + 1
+    waiter = threads.submit(take)
     until = time.monotonic() + 10
-    while len(turns._waiting) < number and time.monotonic() < until:
+    while len(queue._waiting) < number and time.monotonic() < until:
         time.sleep(0.001)
-    assert len(turns._waiting) == number
-    return asked
+    assert len(queue._waiting) == number
+    return waiter
 
 
-def test_least_time_left_goes_first(one: Turns, threads: ThreadPoolExecutor) -> None:
+def test_earliest_deadline_is_next(one: DeadlineQueue, threads: ThreadPoolExecutor) -> None:
     order: list[float] = []
     with one:
-        asked = [
-            in_line(one, threads, seconds, lambda seconds=seconds: order.append(seconds))
+        waiters = [
+            enqueue(one, threads, seconds, lambda seconds=seconds: order.append(seconds))
             for seconds in (40.0, 20.0, 60.0, 30.0, 50.0)
         ]
-    for each in asked:
-        each.result(10)
+    for waiter in waiters:
+        waiter.result(10)
     assert order == [20.0, 30.0, 40.0, 50.0, 60.0]
 
 
-def test_turn_is_handed_on(one: Turns, threads: ThreadPoolExecutor) -> None:
-    """Whoever asks at the very moment when a turn ends does not get it before those who wait."""
+def test_slot_is_handed_to_a_waiter(one: DeadlineQueue, threads: ThreadPoolExecutor) -> None:
+    """A thread that arrives at the moment when a slot becomes free does not overtake a waiter."""
     order: list[str] = []
     with within(60.0):
         with one:
-            asked = in_line(one, threads, 30.0, lambda: order.append("waited"))
+            waiter = enqueue(one, threads, 30.0, lambda: order.append("waited"))
         with one:
             order.append("came later")
-    asked.result(10)
+    waiter.result(10)
     assert order == ["waited", "came later"]
 
 
-def test_turn_is_waited_for_as_long_as_the_request_has_time(
-    one: Turns, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+def test_wait_lasts_until_the_deadline(
+    one: DeadlineQueue, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under load a request is late rather than refused."""
-    monkeypatch.setattr(deadline_queue, "LEAST_PATIENCE", 0.01)
+    monkeypatch.setattr(deadline_queue, "LEAST_TIMEOUT", 0.01)
     with one:
-        patient = in_line(one, threads, 30.0, lambda: None)
+        patient = enqueue(one, threads, 30.0)
         with within(0.0), pytest.raises(StorageUnavailable), one:
             pass
         assert not patient.done()
     patient.result(10)
 
 
-def test_request_without_time_still_gets_a_moment(
-    one: Turns, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+def test_wait_has_a_least_length(
+    one: DeadlineQueue, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What Stripe has answered is written down, though nobody is told of it any more."""
-    monkeypatch.setattr(deadline_queue, "LEAST_PATIENCE", 30.0)
+    """Stripe's answer is stored although its request's deadline has passed."""
+    monkeypatch.setattr(deadline_queue, "LEAST_TIMEOUT", 30.0)
     with one:
-        late = in_line(one, threads, -1.0, lambda: None)
+        late = enqueue(one, threads, -1.0)
     late.result(10)
 
 
-def test_without_a_request_a_turn_is_waited_for_too(
-    one: Turns, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deadline_queue, "PATIENCE", 0.01)
-    monkeypatch.setattr(deadline_queue, "LEAST_PATIENCE", 0.0)
+def test_wait_without_a_request_ends(one: DeadlineQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline_queue, "TIMEOUT", 0.01)
+    monkeypatch.setattr(deadline_queue, "LEAST_TIMEOUT", 0.0)
     with one, within(None), pytest.raises(StorageUnavailable), one:
         pass
     with one:
         pass
 
 
-def test_no_turn_is_lost_or_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where one comes in the moment in which it is no longer waited for."""
-    monkeypatch.setattr(deadline_queue, "LEAST_PATIENCE", 0.0)
-    two = Turns(2)
+def test_no_slot_is_lost_or_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if a slot is handed over at the moment when its waiter gives up."""
+    monkeypatch.setattr(deadline_queue, "LEAST_TIMEOUT", 0.0)
+    two = DeadlineQueue(2)
     inside, most, taken = 0, 0, 0
     counting = threading.Lock()
 
@@ -140,17 +142,17 @@ def test_no_turn_is_lost_or_made(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_writers_take_turns(
+def test_sqlite_writers_wait_in_the_queue(
     database: Database, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite's writers wait for each other here, where they are woken, rather than there."""
-    monkeypatch.setattr(deadline_queue, "LEAST_PATIENCE", 0.01)
+    """They are woken here, where SQLite would have them sleep and look again."""
+    monkeypatch.setattr(deadline_queue, "LEAST_TIMEOUT", 0.01)
 
     def write() -> None:
         with within(0.0), database.writing():
             pass
 
-    with database.writing(), pytest.raises(StorageUnavailable) as told:
+    with database.writing(), pytest.raises(StorageUnavailable) as raised:
         threads.submit(write).result(10)
-    assert told.value.inner == "no turn came"
+    assert raised.value.inner == "no slot at the database became free"
     write()

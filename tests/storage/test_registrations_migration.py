@@ -1,12 +1,12 @@
 """Migration 0002: what was registered and saved before stays, and version 1.0 runs on it."""
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import StorageUnavailable
-from app.storage.database import Database, _alembic
+from app.storage.database import Database
+from app.storage.schema import upgrade
 
 BEFORE = [
     "INSERT INTO partners (id, name, created_at) VALUES (1, 'Acme', 1.0), (2, 'Bike', 2.0)",
@@ -29,11 +29,11 @@ def upgraded(database: Database) -> Database:
     with database.writing() as connection:
         _empty(connection)
     with database.writing() as connection:
-        _upgrade(connection, "0001")
+        upgrade(connection, "0001")
         for statement in BEFORE:
             connection.execute(text(statement))
     with database.writing() as connection:
-        _upgrade(connection, "0002")
+        upgrade(connection, "0002")
     return database
 
 
@@ -47,12 +47,6 @@ def _empty(connection: Connection) -> None:
     for name in names:
         connection.execute(text(f"DROP TABLE {name}"))
     connection.execute(text("PRAGMA foreign_keys = ON"))
-
-
-def _upgrade(connection: Connection, revision: str) -> None:
-    config = _alembic()
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
 
 
 @pytest.mark.both_databases

@@ -1,4 +1,4 @@
-"""Run by Alembic: applies the versions on the connection that `Database.migrate` hands over."""
+"""Executed by Alembic: applies the migrations on the connection of `app.storage.schema.upgrade`."""
 
 from alembic import context
 
@@ -9,6 +9,8 @@ context.configure(
     target_metadata=metadata,
     # SQLite alters a table by copying it.
     render_as_batch=True,
+    # All or nothing, on SQLite too.
+    transactional_ddl=True,
 )
 with context.begin_transaction():
     context.run_migrations()
