@@ -1,4 +1,4 @@
-"""Tells an operator what is wrong with the configuration, all of it at once."""
+"""Checks of everything that the service needs, for the command `coord-users check`."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,31 +10,55 @@ from app.storage.database import Database
 from app.stripe_account import probe
 from app.stripe_account.account import StripeAccount
 
-# How long Stripe may take to answer, in seconds.
+# How long Stripe may take to answer, in seconds: an operator waits for it.
 CALL = 10.0
+READ_ONLY = "takes no writes: it is a standby or read-only, so no card can be saved"
 
 
 class Result(NamedTuple):
-    """What was looked at, and what is wrong with it: nothing where `trouble` is empty."""
+    """One thing that was checked.
+
+    Attributes:
+        what: its name.
+        trouble: what is wrong with it; empty if nothing is.
+        state: what is worth knowing if nothing is wrong.
+    """
 
     what: str
     trouble: str = ""
+    state: str = "fine"
 
 
 def check(settings: Settings) -> Iterator[Result]:
-    """Look at everything that the service needs; what cannot be looked at is left out."""
-    database = Database(settings.database_url)
+    """Check everything that the service needs; what cannot be checked is left out."""
+    try:
+        database = Database(settings.database_url)
+    except ConfigurationError as error:
+        yield Result("database", str(error))
+    else:
+        yield from _database(database)
+        database.close()
+    yield Result("Stripe", _stripe_trouble(settings))
+
+
+def _database(database: Database) -> Iterator[Result]:
     try:
         is_migrated = database.is_migrated()
+        takes_writes = not is_migrated or database.takes_writes()
+        durability = database.durability()
     except StorageUnavailable as error:
         yield Result("database", f"cannot be used: {error.inner}")
-    else:
-        yield Result("database")
-        yield Result("migrations", "" if is_migrated else "missing: run `coord-users migrate`")
-        if is_migrated:
-            yield from _issuers(database)
-    yield Result("Stripe", _stripe_trouble(settings))
-    database.close()
+        return
+    except ConfigurationError as error:
+        yield Result("database", str(error))
+        return
+    yield Result("database", "" if takes_writes else READ_ONLY)
+    yield Result("migrations", "" if is_migrated else "missing: run `coord-users migrate`")
+    is_volatile = durability.commits == "volatile"
+    state = f"{durability.commits}. {durability.risk}" if durability.risk else durability.commits
+    yield Result("commits", durability.risk if is_volatile else "", state)
+    if is_migrated:
+        yield from _issuers(database)
 
 
 def _issuers(database: Database) -> Iterator[Result]:

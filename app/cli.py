@@ -248,9 +248,9 @@ def reconcile(dry_run: bool) -> None:
 def check() -> None:
     """Tell what is wrong with the configuration. Exit 1 if anything is."""
     troubles = 0
-    for what, trouble in checkup.check(_settings()):
-        troubles += bool(trouble)
-        click.echo(f"{what}\t{trouble or 'fine'}")
+    for result in checkup.check(_settings()):
+        troubles += bool(result.trouble)
+        click.echo(f"{result.what}\t{result.trouble or result.state}")
     sys.exit(1 if troubles else 0)
 
 

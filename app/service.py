@@ -77,10 +77,10 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
 
     async def readyz() -> Response:
         try:
-            ready = await to_thread.run_sync(database.is_migrated)
+            trouble = await to_thread.run_sync(_storage_trouble, database)
         except UsersApiError:
-            return _text(503, "the database cannot be reached")
-        return _text(200, "ready") if ready else _text(503, "the database is not migrated")
+            trouble = "the database cannot be reached"
+        return _text(503, trouble) if trouble else _text(200, "ready")
 
     async def exposition() -> Response:
         return Response(200, "", {"Content-Type": CONTENT_TYPE_LATEST}, metrics.exposition())
@@ -123,6 +123,13 @@ def open_database(settings: Settings) -> Database:
     except StorageUnavailable as error:
         raise ConfigurationError(f"The database cannot be used: {error.inner}") from None
     return database
+
+
+def _storage_trouble(database: Database) -> str:
+    """Return in a few words why no save can be stored now; empty if one can."""
+    if not database.is_migrated():
+        return "the database is not migrated"
+    return "" if database.takes_writes() else "the database takes no writes"
 
 
 def _text(status: int, text: str) -> Response:

@@ -185,6 +185,14 @@ def test_readiness_follows_the_database(settings: Settings, service: Service) ->
     assert httpx.get(f"{service.url}/healthz").status_code == 200
 
 
+def test_readiness_of_a_database_that_takes_no_writes(settings: Settings) -> None:
+    path = settings.database_url.removeprefix("sqlite:///")
+    url = f"sqlite:///file:{path}?mode=ro&uri=true"
+    with Service(dataclasses.replace(settings, database_url=url)) as service:
+        answer = httpx.get(f"{service.url}/readyz")
+    assert (answer.status_code, answer.text) == (503, "the database takes no writes")
+
+
 def test_body_beyond_its_bounds_is_refused_before_its_end(service: Service) -> None:
     """A chunked one says nothing of its length: 413 as soon as it is too long."""
     address = urlsplit(service.url)
