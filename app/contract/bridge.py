@@ -51,7 +51,7 @@ AbstractSecurityHandler._accepts_kwarg = staticmethod(
 )
 
 
-class OneHop:
+class WsgiBridge:
     """An ASGI application that runs a WSGI one in a thread.
 
     Args:
@@ -98,16 +98,16 @@ class OneHop:
                 pieces.close()
 
 
-def replace_bridge(app: FlaskApp, threads: int) -> OneHop:
+def install_bridge(app: FlaskApp, threads: int) -> WsgiBridge:
     """Put our bridge in the place of Connexion's; before any path is added."""
     # A path with two slashes would pass by Connexion, and so by all checks, and yet be found here.
     app.app.url_map.merge_slashes = False
-    bridge = OneHop(app.app.wsgi_app, threads)
+    bridge = WsgiBridge(app.app.wsgi_app, threads)
     app._middleware_app.asgi_app = bridge
     return bridge
 
 
-def build_now(app: FlaskApp) -> None:
+def build_eagerly(app: FlaskApp) -> None:
     """Build at the start what Connexion builds at the first request, or at each.
 
     Raises:
@@ -121,10 +121,10 @@ def build_now(app: FlaskApp) -> None:
     views = app.app.view_functions
     for name, view in views.items():
         if isinstance(view, FlaskOperation):
-            views[name] = _built_once(view)
+            views[name] = _decorate_once(view)
 
 
-def _built_once(operation: FlaskOperation) -> Any:
+def _decorate_once(operation: FlaskOperation) -> Any:
     """Call an operation's function with what was found out about the request on its way here.
 
     Connexion decorates the function anew for each request, and reads the request once more for

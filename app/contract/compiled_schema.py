@@ -21,11 +21,11 @@ SAY_NOTHING = frozenset({"description", "title", "example", "definitions"})
 TYPES = frozenset({"object", "string", "boolean"})
 
 
-class Beyond(Exception):
+class Unsupported(Exception):
     """Raised when a schema is not for the compiler."""
 
 
-class Verdicts:
+class CompiledValidator:
     """Judges values by one schema.
 
     Args:
@@ -38,7 +38,7 @@ class Verdicts:
         try:
             schema = {"$schema": DRAFT_4, **_plain(validator.schema, refuses_read_only)}
             self._check: Any = fastjsonschema.compile(schema, use_default=False)
-        except Beyond:
+        except Unsupported:
             self._check = None
 
     @property
@@ -72,9 +72,9 @@ def _plain(schema: Any, refuses_read_only: bool) -> dict[str, Any]:
         elif (keyword == "type" and told not in TYPES) or (
             keyword == "additionalProperties" and not isinstance(told, bool)
         ):
-            raise Beyond
+            raise Unsupported
         elif keyword in COMPILED:
             plain[keyword] = told
         elif keyword not in SAY_NOTHING:
-            raise Beyond
+            raise Unsupported
     return plain

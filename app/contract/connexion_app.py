@@ -10,17 +10,17 @@ from connexion.middleware.lifespan import LifespanMiddleware
 from connexion.middleware.security import SecurityMiddleware
 from connexion.options import SwaggerUIOptions
 
-from app.contract.bridge import ExactRouting, build_now, replace_bridge
+from app.contract.bridge import ExactRouting, build_eagerly, install_bridge
 from app.contract.document import Contract
 from app.contract.explorer import Prefilled, explorer
-from app.contract.validation import AnswerValidation, RequestValidation
+from app.contract.validation import RequestValidation, ResponseValidation
 
 # No handling of errors here, as it would be a second place, and no explorer: ours is newer.
 MIDDLEWARES = [
     ExactRouting,
     SecurityMiddleware,
     RequestValidation,
-    AnswerValidation,
+    ResponseValidation,
     LifespanMiddleware,
     ContextMiddleware,
 ]
@@ -64,8 +64,8 @@ def serve_contract(
         validate_responses=validate_responses,
         swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),
     )
-    bridge = replace_bridge(app, threads)
+    bridge = install_bridge(app, threads)
     app.add_api(contract.routed(), resolver=resolver)
     app.app.register_blueprint(explorer(contract, prefilled))
-    build_now(app)
+    build_eagerly(app)
     return app

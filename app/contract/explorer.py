@@ -83,9 +83,11 @@ def explorer(contract: Contract, prefilled: Prefilled | None) -> flask.Blueprint
     # a method that a page does not take, it does not tell which ones the page takes.
     pages.record_once(_merge_no_slashes)
     pages.app_errorhandler(405)(_method_not_allowed)
-    pages.add_url_rule("/", "root", _lead_to(f"{base}/ui/"))
-    pages.add_url_rule(f"{base}/ui", "ui_without_slash", _lead_to(f"{base}/ui/"))
-    pages.add_url_rule(f"{base}/problems", "problems_without_slash", _lead_to(f"{base}/problems/"))
+    pages.add_url_rule("/", "root", _redirect_to(f"{base}/ui/"))
+    pages.add_url_rule(f"{base}/ui", "ui_without_slash", _redirect_to(f"{base}/ui/"))
+    pages.add_url_rule(
+        f"{base}/problems", "problems_without_slash", _redirect_to(f"{base}/problems/")
+    )
     return pages
 
 
@@ -201,7 +203,7 @@ def _fill_in(document: Document, prefilled: Prefilled) -> None:
     token["example"] = prefilled.new_token()
 
 
-def _lead_to(path: str) -> Callable[[], flask.typing.ResponseReturnValue]:
+def _redirect_to(path: str) -> Callable[[], flask.typing.ResponseReturnValue]:
     def redirect() -> flask.typing.ResponseReturnValue:
         return flask.redirect(path)
 

@@ -19,7 +19,7 @@ from jsonschema.validators import extend
 from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.contract.compiled_schema import Verdicts
+from app.contract.compiled_schema import CompiledValidator
 from app.errors import InvalidRequest, UnsupportedMediaType, UsersApiError
 from app.telemetry import trace
 
@@ -43,7 +43,7 @@ RequestValidator: Any = extend(  # type: ignore[no-untyped-call]
     Draft4RequestValidator, {"pattern": _pattern, "readOnly": _read_only}
 )
 
-AnswerValidator: Any = extend(  # type: ignore[no-untyped-call]
+ResponseValidator: Any = extend(  # type: ignore[no-untyped-call]
     Draft4ResponseValidator, {"pattern": _pattern}
 )
 
@@ -78,7 +78,7 @@ class RequestCheck:
         self._validator = RequestValidator(
             operation.body_schema(), format_checker=Draft4Validator.FORMAT_CHECKER
         )
-        self._verdicts = Verdicts(self._validator, refuses_read_only=True)
+        self._verdicts = CompiledValidator(self._validator, refuses_read_only=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one request and hand it on.
@@ -137,7 +137,7 @@ class RequestCheck:
         return value
 
 
-class AnswerCheck:
+class ResponseCheck:
     """Checks the answers of one operation's handler before they are sent.
 
     Args:
@@ -148,7 +148,7 @@ class AnswerCheck:
     def __init__(self, app: ASGIApp, operation: AbstractOperation) -> None:
         self._app = app
         self._verdicts = {
-            int(status): Verdicts(AnswerValidator(operation.response_schema(status)))
+            int(status): CompiledValidator(ResponseValidator(operation.response_schema(status)))
             for status in operation.responses
         }
 
@@ -189,14 +189,14 @@ class _Requests(RoutedAPI[RequestCheck]):  # type: ignore[misc]  # Connexion has
         return RequestCheck(self.next_app, operation)
 
 
-class _Answers(RoutedAPI[AnswerCheck]):  # type: ignore[misc]  # Connexion has no types
+class _Responses(RoutedAPI[ResponseCheck]):  # type: ignore[misc]  # Connexion has no types
     def __init__(self, *args: Any, validate_responses: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._validate = validate_responses
         self.add_paths()
 
-    def make_operation(self, operation: AbstractOperation) -> AnswerCheck | ASGIApp:
-        return AnswerCheck(self.next_app, operation) if self._validate else self.next_app
+    def make_operation(self, operation: AbstractOperation) -> ResponseCheck | ASGIApp:
+        return ResponseCheck(self.next_app, operation) if self._validate else self.next_app
 
 
 class RequestValidation(RoutedMiddleware[_Requests]):  # type: ignore[misc]  # as above
@@ -205,10 +205,10 @@ class RequestValidation(RoutedMiddleware[_Requests]):  # type: ignore[misc]  # a
     api_cls = _Requests
 
 
-class AnswerValidation(RoutedMiddleware[_Answers]):  # type: ignore[misc]  # as above
+class ResponseValidation(RoutedMiddleware[_Responses]):  # type: ignore[misc]  # as above
     """Takes the place of Connexion's validation of answers."""
 
-    api_cls = _Answers
+    api_cls = _Responses
 
 
 def _fault(error: Any) -> str:

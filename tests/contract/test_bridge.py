@@ -18,7 +18,7 @@ from connexion.options import SwaggerUIOptions
 from connexion.security import AbstractSecurityHandler
 from support.serving import Caller
 
-from app.contract.bridge import OneHop, build_now, replace_bridge
+from app.contract.bridge import WsgiBridge, build_eagerly, install_bridge
 from app.contract.connexion_app import MIDDLEWARES
 from app.contract.document import Contract, Handlers
 from app.sandbox.standin.server import StandIn
@@ -58,12 +58,12 @@ def request(app: Any, *bodies: bytes) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def one_hop() -> Any:
+def bridge_to() -> Any:
     """Give a way to bridge to a WSGI application."""
-    opened: list[OneHop] = []
+    opened: list[WsgiBridge] = []
 
-    def bridge(wsgi: Callable[..., Any], threads: int = 1) -> OneHop:
-        opened.append(OneHop(wsgi, threads))
+    def bridge(wsgi: Callable[..., Any], threads: int = 1) -> WsgiBridge:
+        opened.append(WsgiBridge(wsgi, threads))
         return opened[-1]
 
     yield bridge
@@ -71,7 +71,7 @@ def one_hop() -> Any:
         one.close()
 
 
-def test_request_and_answer_go_through_whole(one_hop: Any) -> None:
+def test_request_and_answer_go_through_whole(bridge_to: Any) -> None:
     closed: list[bool] = []
 
     class Pieces(list[bytes]):
@@ -83,24 +83,24 @@ def test_request_and_answer_go_through_whole(one_hop: Any) -> None:
         start_response("201 Created", [("X-Name", "\u00fc"), ("X-Name", "b")])
         return Pieces([environ["wsgi.input"].read(), b"!"])
 
-    start, body = request(one_hop(wsgi), b"ab", b"cd")
+    start, body = request(bridge_to(wsgi), b"ab", b"cd")
     assert start["status"] == 201
     assert start["headers"] == [(b"x-name", b"\xfc"), (b"x-name", b"b")]
     assert body == {"type": "http.response.body", "body": b"abcd!"}
     assert closed == [True]
 
 
-def test_errors_are_raised_on_the_loops_side(one_hop: Any) -> None:
+def test_errors_are_raised_on_the_loops_side(bridge_to: Any) -> None:
     """Where one place turns all of them into answers."""
 
     def wsgi(_environ: Any, _start_response: Any) -> Any:
         raise LookupError
 
     with pytest.raises(LookupError):
-        request(one_hop(wsgi), b"")
+        request(bridge_to(wsgi), b"")
 
 
-def test_threads_are_as_many_as_asked_for(one_hop: Any) -> None:
+def test_threads_are_as_many_as_asked_for(bridge_to: Any) -> None:
     """Two requests run side by side, in threads of the bridge's own."""
     together = threading.Barrier(2, timeout=10)
     names: list[str] = []
@@ -111,7 +111,7 @@ def test_threads_are_as_many_as_asked_for(one_hop: Any) -> None:
         start_response("200 OK", [])
         return []
 
-    bridge = one_hop(wsgi, 2)
+    bridge = bridge_to(wsgi, 2)
     others = threading.Thread(target=request, args=(bridge, b""))
     others.start()
     request(bridge, b"")
@@ -151,8 +151,8 @@ def test_connexion_has_what_is_used_of_it(connexion_app: FlaskApp) -> None:
 
 
 def test_connexions_own_parts_are_replaced(connexion_app: FlaskApp) -> None:
-    bridge = replace_bridge(connexion_app, 3)
-    build_now(connexion_app)
+    bridge = install_bridge(connexion_app, 3)
+    build_eagerly(connexion_app)
     assert connexion_app._middleware_app.asgi_app is bridge
     assert connexion_app.middleware.app is not None
     views = connexion_app.app.view_functions.values()
@@ -232,8 +232,8 @@ def test_operation_gets_all_that_the_contract_promises_it(
         "app", lifespan=lifespan, middlewares=list(MIDDLEWARES), swagger_ui_options=NO_UI
     )
     app.add_api(DOCUMENT, resolver=Here(), validate_responses=False)
-    bridge = replace_bridge(app, 1)
-    build_now(app)
+    bridge = install_bridge(app, 1)
+    build_eagerly(app)
     try:
         with app.test_client() as client:
             answer = client.post("/things/a?number=7", json={"b": 1})

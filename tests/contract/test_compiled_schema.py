@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
-from app.contract.compiled_schema import Verdicts
+from app.contract.compiled_schema import CompiledValidator
 from app.contract.document import Contract
-from app.contract.validation import AnswerValidator, RequestValidator
+from app.contract.validation import RequestValidator, ResponseValidator
 
 DOCUMENT = Contract.shipped("swagger.yaml").document
 SCHEMA = DOCUMENT["definitions"]["StripeInfo"]
@@ -26,7 +26,7 @@ ANSWER_SCHEMA = {
     ],
 }
 REQUESTS = RequestValidator(SCHEMA, format_checker=Draft4Validator.FORMAT_CHECKER)
-ANSWERS = AnswerValidator(ANSWER_SCHEMA)
+ANSWERS = ResponseValidator(ANSWER_SCHEMA)
 
 texts = st.one_of(
     st.from_regex(r"(tok|cus)_[A-Za-z0-9_]{0,5}\n?", fullmatch=True),
@@ -66,10 +66,10 @@ class Never:
 def test_compiled_yes_is_jsonschemas_yes(body: Any) -> None:
     """And what both say together is what jsonschema says."""
     for validator, for_requests in ((REQUESTS, True), (ANSWERS, False)):
-        alone = Verdicts(Never(validator.schema), refuses_read_only=for_requests)
+        alone = CompiledValidator(Never(validator.schema), refuses_read_only=for_requests)
         if alone.is_valid(body):
             assert validator.is_valid(body)
-        both = Verdicts(validator, refuses_read_only=for_requests)
+        both = CompiledValidator(validator, refuses_read_only=for_requests)
         assert both.is_valid(body) == validator.is_valid(body)
 
 
@@ -82,7 +82,7 @@ def test_compiled_yes_is_jsonschemas_yes(body: Any) -> None:
 )
 def test_what_is_in_order_is_taken_without_jsonschema(validator: Any, body: Any) -> None:
     """Else the compiled validator would be of no use."""
-    alone = Verdicts(Never(validator.schema), refuses_read_only=validator is REQUESTS)
+    alone = CompiledValidator(Never(validator.schema), refuses_read_only=validator is REQUESTS)
     assert alone.is_valid(body)
 
 
@@ -98,10 +98,10 @@ def test_what_is_in_order_is_taken_without_jsonschema(validator: Any, body: Any)
 )
 def test_schema_that_the_two_may_read_differently_is_jsonschemas_alone(schema: Any) -> None:
     """Contracts grow."""
-    assert not Verdicts(Never(schema)).is_compiled
+    assert not CompiledValidator(Never(schema)).is_compiled
 
 
 def test_read_only_says_nothing_of_answers() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string", "readOnly": True}}}
-    assert Verdicts(Never(schema)).is_valid({"a": "b"})
-    assert not Verdicts(Never(schema), refuses_read_only=True).is_valid({"a": "b"})
+    assert CompiledValidator(Never(schema)).is_valid({"a": "b"})
+    assert not CompiledValidator(Never(schema), refuses_read_only=True).is_valid({"a": "b"})

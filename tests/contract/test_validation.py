@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from app.contract.document import Contract
-from app.contract.validation import AnswerCheck, RequestCheck
+from app.contract.validation import RequestCheck, ResponseCheck
 from app.errors import InvalidRequest, UnsupportedMediaType, UsersApiError
 
 DOCUMENT = Contract.shipped("swagger.yaml").document
@@ -207,9 +207,9 @@ def test_other_media_types(content_type: str) -> None:
         CHECK.check_body(b"{}", content_type)
 
 
-def answers() -> AnswerCheck:
+def answers() -> ResponseCheck:
     operation: Any = Operation(SCHEMA)
-    return AnswerCheck(nothing, operation)
+    return ResponseCheck(nothing, operation)
 
 
 @pytest.mark.parametrize(

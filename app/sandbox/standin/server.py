@@ -18,7 +18,7 @@ from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from connexion.options import SwaggerUIOptions
 from starlette.exceptions import HTTPException
 
-from app.contract.bridge import build_now, replace_bridge
+from app.contract.bridge import build_eagerly, install_bridge
 from app.contract.document import Contract, Handlers
 from app.errors import ConfigurationError
 from app.sandbox.standin.account import Account, StripeProblem
@@ -49,8 +49,8 @@ def create_standin(*, state_file: Path | None = None, delay: float = 0.0) -> Any
     app.add_error_handler(ProblemException, _told)
     app.app.extensions["account"] = account = Account(state_file)
     _keep_answers(app.app, account, delay)
-    replace_bridge(app, THREADS)
-    build_now(app)
+    install_bridge(app, THREADS)
+    build_eagerly(app)
     return app
 
 
