@@ -23,6 +23,9 @@ SPARE_CONNECTIONS = 4
 # How long to wait for a statement, a lock or a connection, in seconds. A save has 25 s by default,
 # of which Stripe may take 20.
 TIMEOUT = 5
+# How long to wait for a statement of a migration, and for another process that migrates, in
+# seconds: to fill a new column of 10^7 users takes minutes.
+MIGRATION_TIMEOUT = 3600
 # Changes no row, but a database that takes no writes refuses it.
 WRITE_NOTHING = update(users).where(false()).values(subject=users.c.subject)
 
@@ -43,7 +46,8 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = parse(url)
         self.address = parsed.address
-        self.engine = _engine(parsed)
+        self._url = parsed
+        self.engine = _engine(parsed, TIMEOUT)
         self._queue = DeadlineQueue(CONNECTIONS)
         # SQLite has one writer at a time and lets the others sleep and look again; this queue wakes
         # the next one at once.
@@ -86,8 +90,12 @@ class Database:
         """
         if self.is_migrated():
             return
-        with self.writing() as connection:
-            schema.migrate(connection)
+        engine = _engine(self._url, MIGRATION_TIMEOUT)
+        try:
+            with storage_errors(), engine.begin() as connection:
+                schema.migrate(connection)
+        finally:
+            engine.dispose()
 
     def is_migrated(self) -> bool:
         """Check whether the schema is this version's or a later one's."""
@@ -119,7 +127,7 @@ class Database:
         self.engine.dispose()
 
 
-def _engine(url: DatabaseUrl) -> Engine:
+def _engine(url: DatabaseUrl, timeout: float) -> Engine:
     options: dict[str, Any] = {
         # An error's text with the statement's parameters would carry them into the log.
         "hide_parameters": True,
@@ -131,8 +139,8 @@ def _engine(url: DatabaseUrl) -> Engine:
         "pool_reset_on_return": None,
     }
     if url.sqlite:
-        return sqlite.make_engine(url.sqlite, TIMEOUT, options)
+        return sqlite.make_engine(url.sqlite, timeout, options)
     # psycopg takes 9 MB and 130 ms of CPU time, for nothing where SQLite is used.
     from app.storage import postgresql
 
-    return postgresql.make_engine(url.parameters, TIMEOUT, options)
+    return postgresql.make_engine(url.parameters, timeout, options)

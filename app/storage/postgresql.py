@@ -21,6 +21,9 @@ from app.storage.errors import READ_ONLY
 ACTIVE = psycopg.pq.TransactionStatus.ACTIVE
 # How many seconds longer than the server's own timeouts a client waits: their errors say more.
 GRACE = 1.0
+# How long to connect to one host may take, in seconds, as libpq wants it. A leader that is cut off
+# from the network does not refuse, and the next host is tried only afterwards.
+CONNECT_TIMEOUT = "5"
 WHO = b"select pg_backend_pid(), current_setting('server_encoding')"
 registry.register("postgresql.bounded", __name__, "BoundedDialect")
 
@@ -31,13 +34,13 @@ def make_engine(parameters: Mapping[str, str], timeout: float, options: dict[str
     Args:
         parameters: libpq's, and psycopg's `prepare_threshold`: after how many executions a
             statement is prepared, also if a pooler is in between.
-        timeout: seconds for a statement, for a lock, and to connect to one host.
+        timeout: seconds for a statement, and for a lock.
         options: further ones of `create_engine`.
 
     Raises:
         ConfigurationError: a parameter is not one of libpq's.
     """
-    arguments: dict[str, Any] = {"connect_timeout": f"{timeout:.0f}", **parameters}
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, **parameters}
     # Else text of a database that declares no encoding arrives as bytes.
     arguments.setdefault("client_encoding", "UTF8")
     if "," in arguments.get("host", ""):

@@ -60,3 +60,5 @@ def _wait_for_other_migrations(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        # A migration that waits for a table makes all other users of the table wait behind it.
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))

@@ -1,8 +1,9 @@
 """Migration 0002: what was registered and saved before stays, and version 1.0 runs on it."""
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from support.schema import drop_all_tables
 
 from app.errors import StorageUnavailable
 from app.storage.database import Database
@@ -27,7 +28,7 @@ SAME_ISSUER = ADD_AS_BEFORE.replace("11", "12").replace("https://new/'", "https:
 def upgraded(database: Database) -> Database:
     """A database that version 1.0 made and filled, migrated by this one."""
     with database.writing() as connection:
-        _empty(connection)
+        drop_all_tables(connection)
     with database.writing() as connection:
         upgrade(connection, "0001")
         for statement in BEFORE:
@@ -35,18 +36,6 @@ def upgraded(database: Database) -> Database:
     with database.writing() as connection:
         upgrade(connection, "0002")
     return database
-
-
-def _empty(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-        return
-    connection.execute(text("PRAGMA foreign_keys = OFF"))
-    names = connection.scalars(text("SELECT name FROM sqlite_schema WHERE type = 'table'")).all()
-    for name in names:
-        connection.execute(text(f"DROP TABLE {name}"))
-    connection.execute(text("PRAGMA foreign_keys = ON"))
 
 
 @pytest.mark.both_databases

@@ -13,7 +13,7 @@ from support.postgresql import PostgreSql
 from app.storage import schema
 from app.storage.database import Database
 
-COMMAND = Path(sys.executable).with_name("coord-users")
+MIGRATE = "import sys; from app.storage.database import Database; Database(sys.argv[1]).migrate()"
 
 
 def test_revisions_are_those_of_alembic() -> None:
@@ -66,7 +66,7 @@ def test_six_processes_migrate_at_once(tmp_path: Path, postgres: PostgreSql, kin
         postgres.execute("create database test_six")
         url = postgres.url("test_six")
     started = [
-        subprocess.Popen([COMMAND, "migrate"], stderr=subprocess.PIPE, env={"DATABASE_URL": url})
+        subprocess.Popen([sys.executable, "-c", MIGRATE, url], stderr=subprocess.PIPE)
         for _ in range(6)
     ]
     said = [process.communicate(timeout=120)[1] for process in started]

@@ -3,11 +3,12 @@
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from storage.test_registrations_migration import _empty, _upgrade
+from support.schema import drop_all_tables
 
 from app.customers.user import user_hash
 from app.errors import StorageUnavailable
 from app.storage.database import Database
+from app.storage.schema import upgrade
 
 BEFORE = [
     "INSERT INTO partners (id, name, created_at) VALUES (1, 'Acme', 1.0)",
@@ -24,13 +25,13 @@ BEFORE = [
 def upgraded(database: Database) -> Database:
     """A database that the version before made and filled, migrated by this one."""
     with database.writing() as connection:
-        _empty(connection)
+        drop_all_tables(connection)
     with database.writing() as connection:
-        _upgrade(connection, "0002")
+        upgrade(connection, "0002")
         for statement in BEFORE:
             connection.execute(text(statement))
     with database.writing() as connection:
-        _upgrade(connection, "0003")
+        upgrade(connection, "0003")
     return database
 
 

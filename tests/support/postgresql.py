@@ -38,8 +38,7 @@ class PostgreSql:
             self._folder, cleanup_mode="delete", postgres_version=version
         )
         # A killed server loses nothing by this; only the loss of power would lose something.
-        self.execute("alter system set fsync = off")
-        self.reload()
+        self._set("fsync", "off")
         self.execute("create database template_users")
         database = Database(self.url("template_users"))
         database.migrate()
@@ -57,13 +56,12 @@ class PostgreSql:
     @contextlib.contextmanager
     def setting(self, name: str, value: str) -> Iterator[None]:
         """Change a setting of the whole server inside the block."""
-        self.execute(f"alter system set {name} = '{value}'")
-        self.reload()
+        before = self.execute(f"show {name}")[0][0]
+        self._set(name, value)
         try:
             yield
         finally:
-            self.execute(f"alter system reset {name}")
-            self.reload()
+            self._set(name, before)
 
     @contextlib.contextmanager
     def standby(self) -> Iterator[str]:
@@ -116,8 +114,8 @@ class PostgreSql:
             cursor = connection.execute(statement)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
 
-    def reload(self) -> None:
-        """Have the server read its settings again."""
+    def _set(self, name: str, value: str) -> None:
+        self.execute(f"alter system set {name} = '{value}'")
         self.execute("select pg_reload_conf()")
 
     def _own(self, folder: Path) -> None:
