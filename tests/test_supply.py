@@ -54,9 +54,13 @@ def test_each_pin_has_hashes(lock: str) -> None:
 
 
 def test_locks_that_are_installed_together_agree() -> None:
-    """So the licences that are checked are those of what the tests ran with."""
+    """So the licences that are checked are those of what the tests ran with, and of the image."""
     found: dict[str, set[str]] = {}
-    for lock in ("tests/requirements.txt", "tests/supply/requirements.txt"):
+    for lock in (
+        "deploy/requirements.txt",
+        "tests/requirements.txt",
+        "tests/supply/requirements.txt",
+    ):
         for name, version in re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.M):
             found.setdefault(name, set()).add(version)
     assert {name: versions for name, versions in found.items() if len(versions) > 1} == {}

@@ -18,9 +18,13 @@ from prometheus_client.multiprocess import (
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
-# From a replayed answer to Stripe's bad days, in seconds.
 # Set by `coord-users serve` where several workers share their figures in files.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
+# Why Stripe refuses the service itself: app/stripe_account/readings.py names each.
+REASONS = ("key", "right", "customer", "source", "payment_method", "parameter")
+# The calls of which one ends each save: app/stripe_account/calls.py names them.
+SAVES = ("create", "update", "set_default")
+# Seconds: from an answer without a call to Stripe to the longest STRIPE_TIMEOUT.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
 
 
@@ -85,7 +89,9 @@ class Metrics:
         # Prometheus's increase() misses the first count of a series that begins with it, so what
         # an alert rule watches begins at 0.
         self.requests.labels(500, "internal")
-        for call in ("create", "update"):
+        for reason in REASONS:
+            self.stripe_refusals.labels(reason)
+        for call in SAVES:
             self.stripe.labels(call, "answered")
 
     def exposition(self) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 # What the machine of an operator, or of a test, installs.
-LOCKS = tuple(map(str, sorted(Path("tests").rglob("requirements.txt"))))
+LOCKS = ("deploy/requirements.txt", *map(str, sorted(Path("tests").rglob("requirements.txt"))))
 
 
 def verdict(report: str, *, required: bool) -> tuple[int, list[str]]:

@@ -1,6 +1,8 @@
 """What operators see: a line in the log for each request, and Prometheus's figures."""
 
+import inspect
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from support.server_process import serving
 from support.serving import Caller, Partner, Service
 
 from app.config import Settings
+from app.errors import ParameterRefused
 from app.sandbox.standin.server import StandIn
+from app.stripe_account import calls, readings
 from app.telemetry.metrics import Metrics
 
 
@@ -85,8 +89,11 @@ def test_what_alerts_watch_begins_at_zero() -> None:
     """Prometheus's increase() would otherwise miss the first 500 and the first card saved."""
     samples = figures(Metrics().exposition().decode())
     assert samples["coord_users_requests_total 500 internal"] == 0
-    assert samples["coord_users_stripe_seconds_count answered create"] == 0
-    assert samples["coord_users_stripe_seconds_count answered update"] == 0
+    for call in (calls.CREATE, calls.CREATE_WITH_PM, calls.UPDATE, calls.SET_DEFAULT):
+        assert samples[f"coord_users_stripe_seconds_count answered {call.name}"] == 0
+    named = set(re.findall(r'reason="(\w+)"', inspect.getsource(readings)))
+    for reason in named | {ParameterRefused.reason}:
+        assert samples[f"coord_users_stripe_refuses_us_total {reason}"] == 0
 
 
 def test_limit_of_requests_in_flight_is_exported(service: Service, caller: Caller) -> None:
