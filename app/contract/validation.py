@@ -1,75 +1,44 @@
-"""Requests and answers held against the contract, with jsonschema's verdict.
+"""Requests and responses checked against the contract; the verdict is jsonschema's.
 
-Connexion's own validators are built anew for each request, and quote what was sent in the answer
-and in the log. These take their place as Connexion's own do, by operation.
+Connexion's own checks build their validators for each request, and quote the request in the
+response and in the log. These are installed in their place, once for each operation.
 """
 
 import json
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
-from connexion.json_schema import Draft4RequestValidator, Draft4ResponseValidator
 from connexion.middleware.abstract import RoutedAPI, RoutedMiddleware
 from connexion.operations import AbstractOperation
+from connexion.utils import all_json
 from jsonschema import Draft4Validator
-from jsonschema.exceptions import ValidationError, best_match
-from jsonschema.validators import extend
-from starlette.datastructures import MutableHeaders, QueryParams
+from jsonschema.exceptions import best_match
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import strict_json
 from app.contract.compiled_schema import CompiledValidator
+from app.contract.parameters import ParameterCheck
+from app.contract.schemas import RequestValidator, ResponseValidator, fault
 from app.errors import InvalidRequest, UnsupportedMediaType, UsersApiError
 from app.telemetry import trace
 
-
-def _pattern(
-    _validator: Any, pattern: str, instance: Any, _schema: Any
-) -> Iterator[ValidationError]:
-    """ECMA-262 says that `$` is the end; Python's also matches before a last newline."""
-    exact = re.sub(r"\$$", r"\\Z", pattern)
-    if isinstance(instance, str) and not re.search(exact, instance):
-        yield ValidationError("has another form")
-
-
-def _read_only(_validator: Any, read_only: bool, _instance: Any, _schema: Any) -> Iterator[Any]:
-    """https://swagger.io/specification/v2/ : readOnly properties are not sent in a request."""
-    if read_only:
-        yield ValidationError("is read-only")
-
-
-RequestValidator: Any = extend(  # type: ignore[no-untyped-call]
-    Draft4RequestValidator, {"pattern": _pattern, "readOnly": _read_only}
-)
-
-ResponseValidator: Any = extend(  # type: ignore[no-untyped-call]
-    Draft4ResponseValidator, {"pattern": _pattern}
-)
-
-# The only charset that JSON has (RFC 8259, section 8.1); some say so.
+# The only charset of JSON (RFC 8259, section 8.1), which some clients name.
 UTF_8 = re.compile(r"(charset\s*=\s*\"?utf-?8\"?)?")
-# What a caller did wrong, by the keyword of the schema; never with what it sent.
-TOLD = {
-    "type": "has the wrong type",
-    "pattern": "does not have the documented form",
-    "maxLength": "is too long",
-    "minLength": "is too short",
-    "readOnly": "is read-only: leave it out",
-}
 
 
 class RequestCheck:
     """Checks the requests of one operation.
 
     Args:
-        app: what comes next.
-        operation: what the contract says.
+        app: the next ASGI application.
+        operation: as in the contract.
     """
 
     def __init__(self, app: ASGIApp, operation: AbstractOperation) -> None:
         self._app = app
-        self._query = {one["name"]: one for one in operation.parameters if one["in"] == "query"}
+        self._check_parameters = ParameterCheck(operation.parameters)
         self._media_types = operation.consumes
         body = operation.request_body
         self._has_body = bool(body)
@@ -78,51 +47,42 @@ class RequestCheck:
         self._validator = RequestValidator(
             operation.body_schema(), format_checker=Draft4Validator.FORMAT_CHECKER
         )
-        self._verdicts = CompiledValidator(self._validator, refuses_read_only=True)
+        self._compiled = CompiledValidator(self._validator, refuses_read_only=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check one request and hand it on.
+        """Check one request and pass it on.
 
         Raises:
-            InvalidRequest: says which field is at fault, and never what it held.
+            InvalidRequest: it names the field that is wrong, and never its value.
             UnsupportedMediaType: the body is not of the contract's type, in UTF-8.
         """
-        self.check_query(QueryParams(scope["query_string"]))
+        self._check_parameters(scope)
         message = await receive()
         if self._has_body:
             headers = MutableHeaders(scope=scope)
             value = self.check_body(message["body"], headers.get("content-type", ""))
-            # For Connexion, a type in capitals, or one with a bare `;`, is no JSON.
+            # Connexion does not recognise JSON by a type in capitals or with a bare `;`.
             headers["content-type"] = self._media_types[0]
             if value is not None:
-                # What was checked is what the handler gets: no other parser reads it differently.
+                # The handler gets the value that was checked: no other parser reads the body.
                 context = scope.setdefault("extensions", {}).setdefault("connexion_context", {})
                 context[self._body_name] = value
         traced = trace.current()
         traced.seconds["checks"] = time.perf_counter() - traced.began
 
-        async def again() -> Message:
+        async def receive_again() -> Message:
             return message
 
-        await self._app(scope, again, send)
-
-    def check_query(self, given: QueryParams) -> None:
-        """Check that each parameter is known, given once, and given where it is required."""
-        for name in given:
-            if name not in self._query:
-                known = ", ".join(f"`{one}`" for one in self._query) or "none"
-                raise InvalidRequest(f"A query parameter is unknown. Known here: {known}.")
-            if len(given.getlist(name)) > 1:
-                raise InvalidRequest(f"The query parameter `{name}` is given more than once.")
-        for name, parameter in self._query.items():
-            if name not in given and parameter.get("required"):
-                raise InvalidRequest(f"The query parameter `{name}` is missing.")
+        await self._app(scope, receive_again, send)
 
     def check_body(self, body: bytes, content_type: str) -> Any:
-        """Check a body, first for what it says that it is, then for what it is.
+        """Check a body: first its type, then its value.
 
         Returns:
-            Its value; None where there is no body and need not be.
+            The value; None where there is no body and none is required.
+
+        Raises:
+            InvalidRequest, UnsupportedMediaType: as for a request.
         """
         if not body:
             if self._requires_body:
@@ -131,36 +91,41 @@ class RequestCheck:
         media_type, _, parameters = content_type.lower().partition(";")
         if media_type.strip() not in self._media_types or not UTF_8.fullmatch(parameters.strip()):
             raise UnsupportedMediaType
-        value = _read(body)
-        if not self._verdicts.is_valid(value):
-            raise InvalidRequest(_fault(best_match(self._validator.iter_errors(value))))
+        try:
+            value = strict_json.parse(body)
+        except strict_json.InvalidJson as error:
+            raise InvalidRequest(f"The body {error}.") from None
+        if not self._compiled.is_valid(value):
+            raise InvalidRequest(_detail(best_match(self._validator.iter_errors(value))))
         return value
 
 
 class ResponseCheck:
-    """Checks the answers of one operation's handler before they are sent.
+    """Checks the responses of one operation's handler before they are sent.
 
     Args:
-        app: what comes next.
-        operation: what the contract says.
+        app: the next ASGI application.
+        operation: as in the contract.
     """
 
     def __init__(self, app: ASGIApp, operation: AbstractOperation) -> None:
         self._app = app
-        self._verdicts = {
-            int(status): CompiledValidator(ResponseValidator(operation.response_schema(status)))
-            for status in operation.responses
+        self._validators = {
+            status: CompiledValidator(ResponseValidator(operation.response_schema(status)))
+            if "schema" in response
+            else None
+            for status, response in operation.responses.items()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on, and check its answer.
+        """Pass a request on and check its response.
 
         Raises:
-            UsersApiError: the answer breaks the contract, which is our fault.
+            UsersApiError: the response breaks the contract, which is a defect of the service.
         """
         start: Message = {}
 
-        async def checked(message: Message) -> None:
+        async def check_and_send(message: Message) -> None:
             nonlocal start
             if message["type"] == "http.response.start":
                 start = message
@@ -169,15 +134,20 @@ class ResponseCheck:
             await send(start)
             await send(message)
 
-        await self._app(scope, receive, checked)
+        await self._app(scope, receive, check_and_send)
 
     def check(self, status: int, body: bytes) -> None:
-        """Check one answer."""
-        verdicts = self._verdicts.get(status)
-        if verdicts is None:
-            raise UsersApiError(inner=f"the contract does not know the status {status}")
-        if not verdicts.is_valid(json.loads(body)):
-            raise UsersApiError(inner=f"an answer with status {status} breaks the contract")
+        """Check one response.
+
+        Raises:
+            UsersApiError: as for a request.
+        """
+        key = str(status) if str(status) in self._validators else "default"
+        if key not in self._validators:
+            raise UsersApiError(inner=f"the contract does not list the status {status}")
+        validator = self._validators[key]
+        if validator and not validator.is_valid(json.loads(body)):
+            raise UsersApiError(inner=f"a response with status {status} breaks the contract")
 
 
 class _Requests(RoutedAPI[RequestCheck]):  # type: ignore[misc]  # Connexion has no types
@@ -196,53 +166,33 @@ class _Responses(RoutedAPI[ResponseCheck]):  # type: ignore[misc]  # Connexion h
         self.add_paths()
 
     def make_operation(self, operation: AbstractOperation) -> ResponseCheck | ASGIApp:
-        return ResponseCheck(self.next_app, operation) if self._validate else self.next_app
+        is_checked = self._validate and all_json(operation.produces)
+        return ResponseCheck(self.next_app, operation) if is_checked else self.next_app
 
 
 class RequestValidation(RoutedMiddleware[_Requests]):  # type: ignore[misc]  # as above
-    """Takes the place of Connexion's validation of requests."""
+    """The middleware in the place of Connexion's validation of requests."""
 
     api_cls = _Requests
 
 
 class ResponseValidation(RoutedMiddleware[_Responses]):  # type: ignore[misc]  # as above
-    """Takes the place of Connexion's validation of answers."""
+    """The middleware in the place of Connexion's validation of responses."""
 
     api_cls = _Responses
 
 
-def _fault(error: Any) -> str:
-    where = ".".join(str(part) for part in error.absolute_path)
+def _detail(error: Any) -> str:
+    """Return a sentence on one error of a body that names the property and not its value."""
     known = ", ".join(f"`{name}`" for name in error.schema.get("properties", {}))
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
         return f"The body lacks the property `{missing[0]}`."
     if error.validator == "additionalProperties":
         return f"The body has a property that the contract does not know. Known: {known}."
-    said = TOLD.get(str(error.validator), "breaks the contract")
-    return f"The property `{where}` {said}." if where else f"The body {said}: it is an object."
-
-
-def _read(body: bytes) -> Any:
-    """Read JSON strictly (RFC 8259, sections 4 and 8.1): UTF-8, unique names, bounded numbers."""
-    try:
-        return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-    except UnicodeDecodeError:
-        raise InvalidRequest("The body is not UTF-8.") from None
-    except RecursionError:
-        raise InvalidRequest("The body is nested too deeply.") from None
-    except ValueError:
-        raise InvalidRequest("The body is not valid JSON.") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name is given twice")
-    return members
-
-
-def _no_constant(_name: str) -> None:
-    raise ValueError("NaN and Infinity are no JSON")
+    where = ".".join(str(part) for part in error.absolute_path)
+    if where:
+        return f"The property `{where}` {fault(error)}."
+    if error.validator == "type":
+        return f"The body is not of type `{error.validator_value}`."
+    return f"The body {fault(error)}."
