@@ -70,7 +70,7 @@ def test_security_scheme_that_is_not_defined(document: dict[str, Any], start: An
     document["paths"][PATH]["post"]["security"] = [{"password": []}]
     with pytest.raises(ConfigurationError) as told:
         start()
-    assert "password: not defined" in one_line(told)
+    assert "password, which is not defined" in one_line(told)
 
 
 def test_document_that_is_not_valid(document: dict[str, Any], start: Any) -> None:
@@ -83,7 +83,7 @@ def test_document_that_is_not_valid(document: dict[str, Any], start: Any) -> Non
 def test_document_that_is_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "swagger.yaml").write_text("a: b: c")
     monkeypatch.setattr("importlib.resources.files", lambda _package: tmp_path)
-    with pytest.raises(ConfigurationError, match="no YAML"):
+    with pytest.raises(ConfigurationError, match="not valid YAML"):
         Contract.shipped("swagger.yaml")
 
 

@@ -6,6 +6,7 @@ https://swagger.io/specification/v2/
 import copy
 import importlib
 import importlib.resources
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +21,15 @@ from app.errors import ConfigurationError
 Document = dict[str, Any]
 # RFC 9457, section 3.
 PROBLEM_JSON = "application/problem+json"
+# RFC 9110, section 9.2.1: they change nothing. The service's operations with these methods do not
+# wait for Stripe either, so they have places and threads of their own, which never all wait.
+SAFE_METHODS = frozenset({"GET", "HEAD"})
 SECURITY_FUNCTIONS = ("x-apikeyInfoFunc", "x-bearerInfoFunc", "x-basicInfoFunc")
 
 
 @dataclass(frozen=True)
 class ProblemType:
-    """What the contract says of one kind of error."""
+    """One kind of error, as the contract describes it (RFC 9457, section 4)."""
 
     code: str
     status: int
@@ -36,10 +40,10 @@ class ProblemType:
 
 
 class Contract:
-    """One Swagger document of ours.
+    """A Swagger document.
 
     Args:
-        document: as it stands in the file.
+        document: as read from the file.
 
     Raises:
         ConfigurationError: it is not valid, or names a function that does not exist.
@@ -59,18 +63,21 @@ class Contract:
 
     @classmethod
     def shipped(cls, name: str) -> "Contract":
-        """Read one of the documents that the package carries."""
+        """Read a document of the package `app.openapi`.
+
+        Raises:
+            ConfigurationError: it is not YAML, or as for `Contract`.
+        """
         text = importlib.resources.files("app.openapi").joinpath(name).read_text("utf-8")
         try:
             return cls(yaml.safe_load(text))
         except yaml.YAMLError as error:
-            raise ConfigurationError(f"The contract is no YAML: {error}") from None
+            raise ConfigurationError(f"The contract is not valid YAML: {error}") from None
 
     def routed(self) -> Document:
-        """Give the document as Connexion takes it: with the one type that handlers answer in.
+        """Return the document for Connexion: `produces` without the type of errors.
 
-        Of several types it wants a handler to name its own; the other is that of errors, which are
-        made elsewhere.
+        Of several types, Connexion wants the handler to name one. Errors are not made by handlers.
         """
         document = copy.deepcopy(self.document)
         for _, operation in operations(document):
@@ -78,23 +85,33 @@ class Contract:
             operation["produces"] = [one for one in types if one != PROBLEM_JSON]
         return document
 
-    def served(self, host: str, scheme: str) -> Document:
-        """Give the document as callers see it: where it was fetched from, and without internals."""
+    def served(self, host: str, scheme: str, prefix: str = "") -> Document:
+        """Return the document for callers: with the address that they used, without internals.
+
+        Args:
+            host: with its port, if the caller named one.
+            scheme: http or https.
+            prefix: the path before the base path, if a proxy serves the API below one.
+        """
         public = _without(self.document, SECURITY_FUNCTIONS)
         for name in _also_parameters(self.document):
-            # Connexion wants the scheme, generated clients refuse a parameter named twice.
+            # Connexion needs the scheme, but generated clients refuse two parameters of one name.
             del public["securityDefinitions"][name]
-            for _, operation in operations(public):
-                for requirement in operation.get("security", []):
+            for holder in (public, *(operation for _, operation in operations(public))):
+                for requirement in holder.get("security", []):
                     requirement.pop(name, None)
+        if prefix and self.base_path:
+            public = _below(prefix, self.base_path, public)
+        elif prefix:
+            public["basePath"] = prefix
         return {**public, "host": host, "schemes": [scheme]}
 
 
 class Handlers(Resolver):  # type: ignore[misc]  # Connexion has no types
-    """Finds an operation's function by its operationId, in one module.
+    """Finds the function of each operationId in one module.
 
     Args:
-        module: where the functions are.
+        module: its name.
     """
 
     def __init__(self, module: str) -> None:
@@ -102,10 +119,10 @@ class Handlers(Resolver):  # type: ignore[misc]  # Connexion has no types
         self._module = importlib.import_module(module)
 
     def resolve_function_from_operation_id(self, operation_id: str) -> Callable[..., Any]:
-        """Give the function that bears the operationId.
+        """Return the function that has the operationId as its name.
 
         Raises:
-            ResolverError: there is none.
+            ResolverError: the module has no such function.
         """
         function = getattr(self._module, operation_id, None)
         if not callable(function):
@@ -116,8 +133,16 @@ class Handlers(Resolver):  # type: ignore[misc]  # Connexion has no types
         return function  # type: ignore[no-any-return]
 
 
+def operations(document: Document) -> Iterator[tuple[str, Document]]:
+    """Yield each operation, with its method and path."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if isinstance(operation, dict):
+                yield f"{method.upper()} {path}", operation
+
+
 def _check_security(document: Document) -> None:
-    """A scheme whose check is missing must not start: Connexion would only warn."""
+    """Refuse a scheme without a function to check it: Connexion would start, and log a warning."""
     schemes = document.get("securityDefinitions", {})
     for name, scheme in schemes.items():
         functions = [scheme[key] for key in SECURITY_FUNCTIONS if key in scheme]
@@ -135,20 +160,12 @@ def _check_security(document: Document) -> None:
             for name in requirement:
                 if name not in schemes:
                     raise ConfigurationError(
-                        f"{path} wants the security scheme {name}: not defined"
+                        f"{path} requires the security scheme {name}, which is not defined"
                     )
 
 
-def operations(document: Document) -> Iterator[tuple[str, Document]]:
-    """Give each operation, with its method and path."""
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            if isinstance(operation, dict):
-                yield f"{method.upper()} {path}", operation
-
-
 def _also_parameters(document: Document) -> list[str]:
-    """Tell the security schemes whose credential operations declare as a parameter as well."""
+    """Return the security schemes whose credential operations also declare as a parameter."""
     declared = {
         (parameter["in"], parameter["name"])
         for _, operation in operations(document)
@@ -159,18 +176,35 @@ def _also_parameters(document: Document) -> list[str]:
 
 
 def _problem_types(document: Document) -> Iterator[ProblemType]:
-    for code, told in document.get("x-problems", {}).items():
-        yield _problem_type(code, told["status"], told)
+    for code, described in document.get("x-problems", {}).items():
+        yield _problem_type(code, described["status"], described)
     for _, operation in operations(document):
         for status, response in operation["responses"].items():
-            for code, told in response.get("x-problems", {}).items():
-                yield _problem_type(code, int(status), told)
+            for code, described in response.get("x-problems", {}).items():
+                yield _problem_type(code, int(status), described)
 
 
-def _problem_type(code: str, status: int, told: Document) -> ProblemType:
+def _problem_type(code: str, status: int, described: Document) -> ProblemType:
     return ProblemType(
-        code, status, told["title"], told["meaning"], told["remedy"], told["example"]
+        code,
+        status,
+        described["title"],
+        described["meaning"],
+        described["remedy"],
+        described["example"],
     )
+
+
+def _below(prefix: str, base_path: str, node: Any) -> Any:
+    """Put a prefix before each path of the API: the base path, examples and patterns of `type`."""
+    if isinstance(node, dict):
+        return {
+            key: _below(re.escape(prefix) if key == "pattern" else prefix, base_path, value)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [_below(prefix, base_path, item) for item in node]
+    return node.replace(base_path, prefix + base_path) if isinstance(node, str) else node
 
 
 def _without(node: Any, names: tuple[str, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""The explorer: Swagger UI over the served document, and a page on each kind of problem.
+"""Pages for people: Swagger UI over the served document, and a page on each kind of problem.
 
 https://swagger.io/docs/open-source-tools/swagger-ui/usage/configuration/
 """
@@ -17,12 +17,14 @@ import flask
 import werkzeug.exceptions
 import yaml
 
-from app.contract.document import Contract, Document
+from app.contract import openapi3
+from app.contract.document import Contract, Document, operations
 from app.errors import InvalidRequest, MethodNotAllowed, NotFound
 
-# RFC 9110, section 7.2; what else a client may send there has no business in a document.
-HOST = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
-# Swagger UI draws its icons from `data:` and calls the API; no page of ours needs more.
+# RFC 9110, section 7.2, and `_`, which the names of Docker Compose's services may have. Anything
+# else that a client sends as `Host` must not get into a document.
+HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+# Swagger UI draws its icons from `data:` and calls the API; no page needs more.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -35,7 +37,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-# What pages load, by name: the package and folder that it is in, and its type.
+# The files that pages load, by name: package, folder and type.
 ASSETS = {
     "swagger-ui-bundle.js": ("flask_swagger_ui", "dist", "text/javascript; charset=utf-8"),
     "swagger-ui.css": ("flask_swagger_ui", "dist", "text/css; charset=utf-8"),
@@ -43,9 +45,8 @@ ASSETS = {
     "explorer.css": ("app.contract", "static", "text/css; charset=utf-8"),
     "icon.svg": ("app.contract", "static", "image/svg+xml"),
 }
-# What differs from where the document is fetched, as it is written for an address of nobody.
-ELSEWHERE = {"host": "host: host.invalid\n", "schemes": "schemes:\n- invalid\n"}
-A_YEAR = 365 * 24 * 3600
+# An asset's address contains its version, so it never changes: a year in seconds.
+ASSET_MAX_AGE = 365 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -64,24 +65,23 @@ class Prefilled:
 
 
 def explorer(contract: Contract, prefilled: Prefilled | None) -> flask.Blueprint:
-    """Build the pages for people, and the document as they read it.
+    """Build the pages, and the addresses of the document.
 
     Args:
-        contract: what there is to explore.
+        contract: the document that is shown and served.
         prefilled: what is filled in; only the sandbox does.
     """
     pages = flask.Blueprint("explorer", __name__, template_folder="templates")
     views = _Views(contract, prefilled)
     base = contract.base_path
-    pages.add_url_rule(f"{base}/swagger.json", view_func=views.document_as_json)
-    pages.add_url_rule(f"{base}/swagger.yaml", view_func=views.document_as_yaml)
+    pages.add_url_rule(f"{base}/swagger.json", view_func=views.swagger_json)
+    pages.add_url_rule(f"{base}/swagger.yaml", view_func=views.swagger_yaml)
+    pages.add_url_rule(f"{base}/openapi.json", view_func=views.openapi_json)
     pages.add_url_rule(f"{base}/ui/", view_func=views.ui)
     pages.add_url_rule(f"{base}/ui/<version>/<name>", view_func=views.asset)
     pages.add_url_rule(f"{base}/problems/", view_func=views.problems)
     pages.add_url_rule(f"{base}/problems/<code>", view_func=views.problem)
-    # Connexion takes Flask's own redirects, for a missing slash or one too many, for errors; and of
-    # a method that a page does not take, it does not tell which ones the page takes.
-    pages.record_once(_merge_no_slashes)
+    # Connexion takes Flask's own redirects for errors, and does not pass on `Allow`.
     pages.app_errorhandler(405)(_method_not_allowed)
     pages.add_url_rule("/", "root", _redirect_to(f"{base}/ui/"))
     pages.add_url_rule(f"{base}/ui", "ui_without_slash", _redirect_to(f"{base}/ui/"))
@@ -100,39 +100,41 @@ class _Views:
             for name, (package, folder, _) in ASSETS.items()
         }
         self._yaml = _yaml(contract.served("host.invalid", "invalid"))
-        # In each asset's address, so that what a browser has kept is never another version's.
         self._version = hashlib.sha256(b"".join(self._assets.values())).hexdigest()[:16]
 
-    def document_as_json(self) -> flask.Response:
-        text = json.dumps(self._document(), indent=2, ensure_ascii=False)
-        return _uncached(flask.Response(text, content_type="application/json"))
+    def swagger_json(self) -> flask.Response:
+        return _json(self._document())
 
-    def document_as_yaml(self) -> flask.Response:
+    def openapi_json(self) -> flask.Response:
+        return _json(openapi3.from_swagger(self._document()))
+
+    def swagger_yaml(self) -> flask.Response:
         document = self._document()
         if self._prefilled:
             text = _yaml(document)
         else:
-            # To write it all takes a tenth of a second: too much for whoever asks. JSON is YAML.
+            # To write all of it takes a tenth of a second of CPU: too much for a request that needs
+            # no credentials. What differs by request is replaced; JSON is YAML.
             text = self._yaml
-            for name, elsewhere in ELSEWHERE.items():
-                own = f"{name}: {json.dumps(document[name])}\n" if name in document else ""
-                text = text.replace(elsewhere, own, 1)
-        # The type is registered by RFC 9512.
+            elsewhere = self._contract.served("host.invalid", "invalid")
+            for name in ("host", "basePath", "schemes"):
+                if name in elsewhere:
+                    own = f"{name}: {json.dumps(document[name])}\n" if name in document else ""
+                    text = text.replace(_yaml({name: elsewhere[name]}), own, 1)
+        # RFC 9512.
         return _uncached(flask.Response(text, content_type="application/yaml"))
 
     def ui(self) -> flask.Response:
-        prefilled = {}
-        if self._prefilled:
-            # By the security scheme's name; the access key is a parameter of the document.
-            prefilled["user_jwt"] = f"Bearer {self._prefilled.user_jwt}"
-        return self._page("explorer.html", prefilled=prefilled)
+        # By the name of the security scheme; the access key is a parameter of the document.
+        credentials = {"user_jwt": f"Bearer {self._prefilled.user_jwt}"} if self._prefilled else {}
+        return self._page("explorer.html", prefilled=credentials)
 
     def asset(self, version: str, name: str) -> flask.Response:
         if version != self._version or name not in ASSETS:
             raise NotFound
-        answer = flask.Response(self._assets[name], content_type=ASSETS[name][2])
-        answer.headers["Cache-Control"] = f"public, max-age={A_YEAR}, immutable"
-        return answer
+        response = flask.Response(self._assets[name], content_type=ASSETS[name][2])
+        response.headers["Cache-Control"] = f"public, max-age={ASSET_MAX_AGE}, immutable"
+        return response
 
     def problems(self) -> flask.Response:
         kinds = sorted(self._contract.problems.values(), key=lambda kind: kind.status)
@@ -149,75 +151,76 @@ class _Views:
         )
 
     def _document(self) -> Document:
-        host = flask.request.host
+        # Werkzeug's `request.host` is empty where a name has a `_`.
+        host = flask.request.environ.get("HTTP_HOST", "")
         if not HOST.fullmatch(host):
-            raise InvalidRequest("The header `Host` names no host.")
-        document = self._contract.served(host, flask.request.scheme)
+            raise InvalidRequest("The header `Host` is not a host name.")
+        request = flask.request
+        document = self._contract.served(host, request.scheme, request.root_path)
         if host.startswith("["):
-            # Swagger 2.0 has no words for an IPv6 address; without any, readers take the address
+            # Swagger 2.0 cannot express an IPv6 address. Without `host`, clients take the address
             # that the document came from.
             del document["host"]
         if self._prefilled:
             _fill_in(document, self._prefilled)
         return document
 
-    def _page(self, template: str, **told: object) -> flask.Response:
+    def _page(self, template: str, **values: object) -> flask.Response:
+        base = flask.request.root_path + self._contract.base_path
         text = flask.render_template(
-            template,
-            base=self._contract.base_path,
-            assets=f"{self._contract.base_path}/ui/{self._version}",
-            **told,
+            template, base=base, assets=f"{base}/ui/{self._version}", **values
         )
-        answer = _uncached(flask.Response(text, content_type="text/html; charset=utf-8"))
-        answer.headers["Content-Security-Policy"] = POLICY
-        return answer
+        response = _uncached(flask.Response(text, content_type="text/html; charset=utf-8"))
+        response.headers["Content-Security-Policy"] = POLICY
+        return response
 
 
-class _Readable(yaml.SafeDumper):
-    """Writes a text of several lines as a person would: as it is."""
+class _BlockDumper(yaml.SafeDumper):
+    """Writes a text of several lines as a block, without escapes."""
 
 
-def _yaml(document: Document) -> str:
-    text: str = yaml.dump(
-        document, Dumper=_Readable, sort_keys=False, allow_unicode=True, width=100
-    )
-    return text
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Readable.add_representer(str, _text)
+_BlockDumper.add_representer(str, _represent_text)
+
+
+def _yaml(document: Document) -> str:
+    text: str = yaml.dump(
+        document, Dumper=_BlockDumper, sort_keys=False, allow_unicode=True, width=100
+    )
+    return text
+
+
+def _json(document: Document) -> flask.Response:
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return _uncached(flask.Response(text, content_type="application/json"))
 
 
 def _fill_in(document: Document, prefilled: Prefilled) -> None:
-    for path in document["paths"].values():
-        for operation in path.values():
-            if isinstance(operation, dict):
-                for parameter in operation.get("parameters", []):
-                    if parameter.get("name") == "access_key":
-                        parameter["default"] = prefilled.access_key
-    token = document["definitions"]["StripeInfo"]["properties"]["coord_targeted_token"]
-    token["example"] = prefilled.new_token()
+    """Make the access key a default, and a fresh token the example of each card token."""
+    for _, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            if parameter.get("name") == "access_key":
+                parameter["default"] = prefilled.access_key
+    for schema in document.get("definitions", {}).values():
+        if token := schema.get("properties", {}).get("coord_targeted_token"):
+            token["example"] = prefilled.new_token()
 
 
 def _redirect_to(path: str) -> Callable[[], flask.typing.ResponseReturnValue]:
     def redirect() -> flask.typing.ResponseReturnValue:
-        return flask.redirect(path)
+        return flask.redirect(flask.request.root_path + path)
 
     return redirect
-
-
-def _merge_no_slashes(state: flask.blueprints.BlueprintSetupState) -> None:
-    state.app.url_map.merge_slashes = False
 
 
 def _method_not_allowed(error: werkzeug.exceptions.MethodNotAllowed) -> NoReturn:
     raise MethodNotAllowed(", ".join(sorted(error.valid_methods or ())))
 
 
-def _uncached(answer: flask.Response) -> flask.Response:
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+def _uncached(response: flask.Response) -> flask.Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
