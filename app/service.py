@@ -21,7 +21,7 @@ from app.identity.credentials import Identity
 from app.storage.database import Database
 from app.stripe_account.account import StripeAccount
 from app.telemetry.metrics import CONTENT_TYPE_LATEST, Metrics
-from app.web.edge import Edge
+from app.web.edge import MOST_READS, Edge
 from app.web.problems import Problems, Response
 
 # How much longer than one call to Stripe a lease lasts, in seconds.
@@ -67,6 +67,7 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         Handlers("app.handlers"),
         lifespan,
         threads=settings.max_in_flight,
+        read_threads=MOST_READS,
         validate_responses=settings.validate_responses,
         prefilled=prefilled,
     )

@@ -1,8 +1,9 @@
-"""From Connexion's ASGI to Flask's WSGI; the only file that touches what Connexion keeps private.
+"""From Connexion's ASGI to Flask's WSGI; the only file that uses private parts of Connexion.
 
-Connexion bridges with ten threads, and four trips between thread and loop for each request. Here a
-request takes one: the body is there already, so Flask runs in a thread once, and its whole answer
-is sent from the loop. `tests/test_bridge.py` fails when an upgrade moves what is used here.
+Connexion's own bridge has ten threads and moves four times between thread and event loop for each
+request. This one moves once: the body is complete, so Flask runs in a thread without interruption,
+and the event loop sends the complete response. `tests/contract/test_bridge.py` fails when an
+upgrade of Connexion moves what is used here.
 """
 
 import asyncio
@@ -29,8 +30,11 @@ from connexion.security import AbstractSecurityHandler
 from connexion.utils import inspect_function_arguments
 from starlette.types import Message, Receive, Scope, Send
 
+from app.contract.document import SAFE_METHODS
 from app.errors import ConfigurationError, NotFound
 from app.telemetry import trace
+
+JSON = "application/json"
 
 
 class ExactRouting(RoutingMiddleware):  # type: ignore[misc]  # Connexion has no types
@@ -43,42 +47,38 @@ class ExactRouting(RoutingMiddleware):  # type: ignore[misc]  # Connexion has no
             router.redirect_slashes = False
 
 
-JSON = "application/json"
-
-# Connexion inspects the signatures of the security functions anew for each request.
-AbstractSecurityHandler._accepts_kwarg = staticmethod(
-    functools.cache(AbstractSecurityHandler._accepts_kwarg)
-)
-
-
 class WsgiBridge:
-    """An ASGI application that runs a WSGI one in a thread.
+    """An ASGI application that runs a WSGI application in threads.
 
     Args:
         wsgi: the WSGI application.
-        threads: as many as requests are let in at once, so that none waits for a thread.
+        threads: one for each admitted request, so that none waits for a thread.
+        read_threads: the same for safe methods, which are quick while all other threads wait.
     """
 
-    def __init__(self, wsgi: Any, threads: int) -> None:
+    def __init__(self, wsgi: Any, threads: int, read_threads: int) -> None:
         self._wsgi = wsgi
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._read_threads = ThreadPoolExecutor(read_threads, thread_name_prefix="read")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; errors of the WSGI application are raised here.
+        """Handle one request; errors of the WSGI application are raised here.
 
         Raises:
-            CallerIsGone: its caller hung up while it waited for a thread; nothing was begun.
+            CallerIsGone: the caller hung up while the request waited for a thread; nothing ran.
         """
-        environ = build_environ(scope, io.BytesIO(await _whole(receive)))  # type: ignore[arg-type]
+        environ = build_environ(scope, io.BytesIO(await _read_body(receive)))  # type: ignore[arg-type]
+        threads = self._read_threads if scope["method"] in SAFE_METHODS else self._threads
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        start, body = await loop.run_in_executor(self._pool, context.run, self._run, environ)
+        start, body = await loop.run_in_executor(threads, context.run, self._run, environ)
         await send(start)
         await send({"type": "http.response.body", "body": body})
 
     def close(self) -> None:
         """Wait for the threads to end."""
-        self._pool.shutdown()
+        self._threads.shutdown()
+        self._read_threads.shutdown()
 
     def _run(self, environ: Any) -> tuple[Message, bytes]:
         trace.current().require_caller()
@@ -98,17 +98,27 @@ class WsgiBridge:
                 pieces.close()
 
 
-def install_bridge(app: FlaskApp, threads: int) -> WsgiBridge:
-    """Put our bridge in the place of Connexion's; before any path is added."""
-    # A path with two slashes would pass by Connexion, and so by all checks, and yet be found here.
+def install_bridge(app: FlaskApp, threads: int, read_threads: int) -> WsgiBridge:
+    """Replace Connexion's bridge, before any path is added.
+
+    Args:
+        app: the application whose requests go through the bridge.
+        threads: as for `WsgiBridge`.
+        read_threads: as for `WsgiBridge`.
+
+    Returns:
+        The bridge, to be closed after the last request.
+    """
+    _inspect_signatures_once()
+    # Connexion would not find a path with two slashes, so no check would run, but Flask would.
     app.app.url_map.merge_slashes = False
-    bridge = WsgiBridge(app.app.wsgi_app, threads)
+    bridge = WsgiBridge(app.app.wsgi_app, threads, read_threads)
     app._middleware_app.asgi_app = bridge
     return bridge
 
 
 def build_eagerly(app: FlaskApp) -> None:
-    """Build at the start what Connexion builds at the first request, or at each.
+    """Build at the start what Connexion builds at the first request, or for each request.
 
     Raises:
         ConfigurationError: an operationId has no function, or the document is not valid.
@@ -124,22 +134,29 @@ def build_eagerly(app: FlaskApp) -> None:
             views[name] = _decorate_once(view)
 
 
-def _decorate_once(operation: FlaskOperation) -> Any:
-    """Call an operation's function with what was found out about the request on its way here.
+def _inspect_signatures_once() -> None:
+    """Cache the signatures of security functions, which Connexion inspects for each request."""
+    inspect = AbstractSecurityHandler._accepts_kwarg
+    if not hasattr(inspect, "cache_info"):
+        AbstractSecurityHandler._accepts_kwarg = staticmethod(functools.cache(inspect))
 
-    Connexion decorates the function anew for each request, and reads the request once more for
-    parameters and forms. It still does so, though decorated once, for a function that takes more
-    than the checks have put into the context, or that gives more than an object.
+
+def _decorate_once(operation: FlaskOperation) -> Any:
+    """Return a view that calls an operation's function with what the checks put into the context.
+
+    Connexion decorates the function for each request, and reads parameters and forms again. Its
+    way is used, decorated once, for a function that takes more than the checks have found, or that
+    returns more than an object.
     """
     function = operation._fn
     names, takes_any = inspect_function_arguments(function)
     arguments = frozenset(names)
     decorator = FlaskDecorator(jsonifier=operation.jsonifier)
     connexions_way = decorator.decorate(function)
-    answer = SyncResponseDecorator(framework=FlaskFramework, jsonifier=operation.jsonifier)
+    response = SyncResponseDecorator(framework=FlaskFramework, jsonifier=operation.jsonifier)
 
     def view(**_path: Any) -> Any:
-        # Whatever reaches Flask in another way than by Connexion's routing was not checked.
+        # Without Connexion's routing no check has run.
         scope = flask.request.environ["asgi.scope"]
         if not scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id"):
             raise NotFound
@@ -148,15 +165,15 @@ def _decorate_once(operation: FlaskOperation) -> Any:
             found |= returned
         if takes_any or not arguments <= found.keys():
             return connexions_way(FlaskFramework.get_request(uri_parser=decorator.uri_parser))
-        told = function(**{name: found[name] for name in arguments})
-        if isinstance(told, dict) and _operation.get().produces == [JSON]:
-            return flask.Response(json.dumps(told), content_type=JSON)
-        return answer.build_framework_response(told)
+        returned = function(**{name: found[name] for name in arguments})
+        if isinstance(returned, dict) and _operation.get().produces == [JSON]:
+            return flask.Response(json.dumps(returned), content_type=JSON)
+        return response.build_framework_response(returned)
 
     return view
 
 
-async def _whole(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     body: bytes = b""
     while True:
         message = await receive()

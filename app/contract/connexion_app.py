@@ -1,4 +1,4 @@
-"""The contract served: Connexion routes by it, checks by it, calls the functions it names."""
+"""The contract as an application: Connexion routes, checks and calls the functions by it."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,7 +15,8 @@ from app.contract.document import Contract
 from app.contract.explorer import Prefilled, explorer
 from app.contract.validation import RequestValidation, ResponseValidation
 
-# No handling of errors here, as it would be a second place, and no explorer: ours is newer.
+# Errors become responses in `app.web.problems` alone, and the explorer's Swagger UI is newer than
+# Connexion's: its middlewares for both are left out.
 MIDDLEWARES = [
     ExactRouting,
     SecurityMiddleware,
@@ -34,17 +35,19 @@ def serve_contract(
     lifespan: Lifespan,
     *,
     threads: int,
+    read_threads: int,
     validate_responses: bool = True,
     prefilled: Prefilled | None = None,
 ) -> FlaskApp:
-    """Build the application that answers what the contract says, and its explorer.
+    """Build the application that serves the contract's operations, the document and the explorer.
 
     Args:
-        contract: which paths there are, and what is checked.
+        contract: the operations and their checks.
         resolver: finds the function of each operationId.
-        lifespan: what runs beside the requests, and the state that security functions look into.
-        threads: as many as requests are let in at once.
-        validate_responses: whether answers are held against the contract as well.
+        lifespan: runs beside the requests; its state is passed to the security functions.
+        threads: as for `app.contract.bridge.WsgiBridge`.
+        read_threads: as for `app.contract.bridge.WsgiBridge`.
+        validate_responses: whether responses are checked against the contract as well.
         prefilled: what the explorer fills in.
 
     Raises:
@@ -52,19 +55,19 @@ def serve_contract(
     """
 
     @asynccontextmanager
-    async def whole(app: object) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan_and_bridge(app: object) -> AsyncIterator[dict[str, Any]]:
         async with lifespan(app) as state:
             yield state
             bridge.close()
 
     app = FlaskApp(
         "app",
-        lifespan=whole,
+        lifespan=lifespan_and_bridge,
         middlewares=list(MIDDLEWARES),
         validate_responses=validate_responses,
         swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),
     )
-    bridge = install_bridge(app, threads)
+    bridge = install_bridge(app, threads, read_threads)
     app.add_api(contract.routed(), resolver=resolver)
     app.app.register_blueprint(explorer(contract, prefilled))
     build_eagerly(app)

@@ -14,7 +14,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config import Settings
-from app.errors import CallerIsGone, Overloaded, forget_frames
+from app.contract.document import SAFE_METHODS
+from app.errors import CallerIsGone, forget_frames
 from app.telemetry import trace
 from app.telemetry.metrics import Metrics
 from app.web import cors
@@ -22,12 +23,17 @@ from app.web.body import read_body, replay
 from app.web.exchange import Exchange
 from app.web.head import Headers, check_head, check_is_read, headers_of
 from app.web.pacer import LoopPacer
+from app.web.places import Places
 from app.web.problems import Problems, Response
 
 log = structlog.get_logger()
 
 # Logged, never sent, as the caller has hung up: nginx uses the same number for it.
 CLOSED_BY_CALLER = 499
+# Requests with safe methods that are in flight at once, besides `MAX_IN_FLIGHT` others. Each takes
+# milliseconds, so this many are thousands a second; there is a thread for each, as a database that
+# is out of reach delays each by seconds.
+MOST_READS = 100
 
 Probe = Callable[[], Awaitable[Response]]
 
@@ -61,7 +67,8 @@ class Edge:
         self._is_trusted = functools.lru_cache(
             lambda peer: any(ipaddress.ip_address(peer) in network for network in trusted)
         )
-        self._in_flight = 0
+        self._places = Places(settings.max_in_flight, metrics.in_flight.set)
+        self._read_places = Places(MOST_READS)
         metrics.in_flight_limit.set(settings.max_in_flight)
         self._pacer = LoopPacer()
 
@@ -113,17 +120,10 @@ class Edge:
         async def collect(message: Message) -> None:
             response.append(message)
 
-        if self._in_flight >= self._settings.max_in_flight:
-            raise Overloaded
-        self._in_flight += 1
-        self._metrics.in_flight.set(self._in_flight)
-        try:
+        with self._read_places if scope["method"] in SAFE_METHODS else self._places:
             await self._pacer.wait_turn()
             self._apply_forwarded(scope, headers)
             await self._app(scope, receive, collect)
-        finally:
-            self._in_flight -= 1
-            self._metrics.in_flight.set(self._in_flight)
         return response
 
     def _apply_forwarded(self, scope: Scope, headers: Headers) -> None:

@@ -1,4 +1,4 @@
-"""The bridge to Flask, and what it uses of Connexion's private parts, which an upgrade may move."""
+"""The bridge to Flask, and the private parts of Connexion that it uses, which upgrades may move."""
 
 import asyncio
 import inspect
@@ -26,9 +26,9 @@ from app.sandbox.standin.server import StandIn
 NO_UI = SwaggerUIOptions(serve_spec=False, swagger_ui=False)
 
 
-def request(app: Any, *bodies: bytes) -> list[dict[str, Any]]:
-    """Send one request in pieces and give the messages of its answer."""
-    told: list[dict[str, Any]] = []
+def request(app: Any, *bodies: bytes, method: str = "POST") -> list[dict[str, Any]]:
+    """Send one request in pieces and return the messages of its response."""
+    sent: list[dict[str, Any]] = []
     messages: list[dict[str, Any]] = [
         {"type": "http.request", "body": body, "more_body": body is not bodies[-1]}
         for body in bodies
@@ -38,13 +38,13 @@ def request(app: Any, *bodies: bytes) -> list[dict[str, Any]]:
         return messages.pop(0)
 
     async def send(message: Any) -> None:
-        told.append(message)
+        sent.append(message)
 
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": "POST",
+        "method": method,
         "scheme": "http",
         "path": "/a",
         "root_path": "",
@@ -54,16 +54,16 @@ def request(app: Any, *bodies: bytes) -> list[dict[str, Any]]:
         "server": ("127.0.0.1", 2),
     }
     asyncio.run(app(scope, receive, send))
-    return told
+    return sent
 
 
 @pytest.fixture
 def bridge_to() -> Any:
-    """Give a way to bridge to a WSGI application."""
+    """Return a function that bridges to a WSGI application."""
     opened: list[WsgiBridge] = []
 
-    def bridge(wsgi: Callable[..., Any], threads: int = 1) -> WsgiBridge:
-        opened.append(WsgiBridge(wsgi, threads))
+    def bridge(wsgi: Callable[..., Any], threads: int = 1, read_threads: int = 1) -> WsgiBridge:
+        opened.append(WsgiBridge(wsgi, threads, read_threads))
         return opened[-1]
 
     yield bridge
@@ -71,7 +71,7 @@ def bridge_to() -> Any:
         one.close()
 
 
-def test_request_and_answer_go_through_whole(bridge_to: Any) -> None:
+def test_request_and_response_arrive_complete(bridge_to: Any) -> None:
     closed: list[bool] = []
 
     class Pieces(list[bytes]):
@@ -90,8 +90,8 @@ def test_request_and_answer_go_through_whole(bridge_to: Any) -> None:
     assert closed == [True]
 
 
-def test_errors_are_raised_on_the_loops_side(bridge_to: Any) -> None:
-    """Where one place turns all of them into answers."""
+def test_errors_are_raised_in_the_event_loop(bridge_to: Any) -> None:
+    """There, one place turns all of them into responses."""
 
     def wsgi(_environ: Any, _start_response: Any) -> Any:
         raise LookupError
@@ -100,8 +100,7 @@ def test_errors_are_raised_on_the_loops_side(bridge_to: Any) -> None:
         request(bridge_to(wsgi), b"")
 
 
-def test_threads_are_as_many_as_asked_for(bridge_to: Any) -> None:
-    """Two requests run side by side, in threads of the bridge's own."""
+def test_requests_run_at_once_in_as_many_threads_as_given(bridge_to: Any) -> None:
     together = threading.Barrier(2, timeout=10)
     names: list[str] = []
 
@@ -120,16 +119,38 @@ def test_threads_are_as_many_as_asked_for(bridge_to: Any) -> None:
     assert len(set(names)) == 2
 
 
+def test_read_does_not_wait_while_all_other_threads_do(bridge_to: Any) -> None:
+    """It has threads of its own."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] == "POST":
+            began.set()
+            assert go_on.wait(10)
+        start_response("200 OK", [])
+        return []
+
+    bridge = bridge_to(wsgi)
+    waiting = threading.Thread(target=request, args=(bridge, b""))
+    waiting.start()
+    assert began.wait(10)
+    start, _ = request(bridge, b"", method="GET")
+    assert start["status"] == 200
+    assert waiting.is_alive()
+    go_on.set()
+    waiting.join(10)
+
+
 @pytest.fixture
 def connexion_app() -> FlaskApp:
-    """Give the service's contract on Connexion as it comes."""
+    """Return the service's contract on an unchanged Connexion."""
     app = FlaskApp("app", swagger_ui_options=NO_UI)
     app.add_api(Contract.shipped("swagger.yaml").document, resolver=Handlers("app.handlers"))
     return app
 
 
 def test_connexion_has_what_is_used_of_it(connexion_app: FlaskApp) -> None:
-    """Fails when an upgrade moves it: then `app.contract.bridge` is to be looked at anew."""
+    """When an upgrade of Connexion moves it, `app.contract.bridge` must be changed."""
     assert hasattr(connexion_app._middleware_app, "asgi_app")
     app, stack = connexion_app.middleware._build_middleware_stack()
     assert app is not None
@@ -151,7 +172,7 @@ def test_connexion_has_what_is_used_of_it(connexion_app: FlaskApp) -> None:
 
 
 def test_connexions_own_parts_are_replaced(connexion_app: FlaskApp) -> None:
-    bridge = install_bridge(connexion_app, 3)
+    bridge = install_bridge(connexion_app, 3, 3)
     build_eagerly(connexion_app)
     assert connexion_app._middleware_app.asgi_app is bridge
     assert connexion_app.middleware.app is not None
@@ -163,7 +184,7 @@ def test_connexions_own_parts_are_replaced(connexion_app: FlaskApp) -> None:
 def test_operation_is_decorated_once(
     caller: Caller, standin: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Connexion does it anew for each request, which costs more than the request."""
+    """Connexion decorates it for each request, which costs more than the request."""
 
     def decorate(*_: Any) -> Any:
         raise AssertionError
@@ -172,7 +193,7 @@ def test_operation_is_decorated_once(
     assert caller.save(standin.new_token()).status_code == 200
 
 
-def test_security_functions_are_looked_at_once(
+def test_signatures_of_security_functions_are_inspected_once(
     caller: Caller, standin: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connexion inspects their signatures for each request."""
@@ -207,7 +228,7 @@ DOCUMENT = {
 
 
 @pytest.mark.parametrize(
-    ("act", "status", "told"),
+    ("act", "status", "expected"),
     [
         (lambda name, number, thing: [name, number, thing], 200, ["a", 7, {"b": 1}]),
         (lambda thing: ({"got": thing}, 201), 201, {"got": {"b": 1}}),
@@ -215,10 +236,10 @@ DOCUMENT = {
         (lambda **all_of_it: sorted(all_of_it), 200, ["name", "number", "thing"]),
     ],
 )
-def test_operation_gets_all_that_the_contract_promises_it(
-    act: Callable[..., Any], status: int, told: Any
+def test_function_gets_the_arguments_that_it_takes(
+    act: Callable[..., Any], status: int, expected: Any
 ) -> None:
-    """Path and query in their types, Connexion's own way where the checks have not found them."""
+    """Path and query parameters are converted to their types, by Connexion's own decorator."""
 
     class Here(Resolver):
         def resolve_function_from_operation_id(self, _operation_id: str) -> Callable[..., Any]:
@@ -232,11 +253,26 @@ def test_operation_gets_all_that_the_contract_promises_it(
         "app", lifespan=lifespan, middlewares=list(MIDDLEWARES), swagger_ui_options=NO_UI
     )
     app.add_api(DOCUMENT, resolver=Here(), validate_responses=False)
-    bridge = install_bridge(app, 1)
+    bridge = install_bridge(app, 1, 1)
     build_eagerly(app)
     try:
         with app.test_client() as client:
-            answer = client.post("/things/a?number=7", json={"b": 1})
+            response = client.post("/things/a?number=7", json={"b": 1})
     finally:
         bridge.close()
-    assert (answer.status_code, answer.json()) == (status, told)
+    assert (response.status_code, response.json()) == (status, expected)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/users//swagger.json",
+        "/v1//users/ui/",
+        "/v1/users//user/current/stripe_info",
+        "//v1/users/user/current/stripe_info",
+    ],
+)
+def test_path_with_two_slashes_is_not_found(caller: Caller, path: str) -> None:
+    """Flask would merge them, and call the function of an operation whose checks have not run."""
+    response = caller.http.post(f"{caller.http.base_url}".rstrip("/") + path, json={})
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")

@@ -49,7 +49,7 @@ def create_standin(*, state_file: Path | None = None, delay: float = 0.0) -> Any
     app.add_error_handler(ProblemException, _told)
     app.app.extensions["account"] = account = Account(state_file)
     _keep_answers(app.app, account, delay)
-    install_bridge(app, THREADS)
+    install_bridge(app, THREADS, THREADS)
     build_eagerly(app)
     return app
 
