@@ -23,8 +23,7 @@ from app.identity import registry
 from app.sandbox.sandbox import Sandbox
 from app.service import (
     create_app,
-    make_attempts,
-    make_customers,
+    make_rule,
     open_database,
 )
 from app.storage.database import Database
@@ -224,14 +223,13 @@ def reconcile(dry_run: bool) -> None:
     settings.require_stripe_key()
     database = open_database(settings)
     stripe = StripeAccount(settings.stripe_secret_key, settings.stripe_api_base)
-    attempts = make_attempts(settings, database)
-    installation = database.installation()
+    rule = make_rule(settings, database, stripe)
     run = Reconciliation(
-        make_customers(settings, attempts, stripe, installation),
-        attempts,
+        rule.customers,
+        rule.upkeep,
         database,
         stripe,
-        installation,
+        rule.installation,
         dry_run=dry_run,
         progress=lambda words: click.echo(words, err=True),
     )

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 from app.errors import ConfigurationError
@@ -20,6 +21,7 @@ class Settings:
         database_url: of an SQLite or PostgreSQL database; `app.storage.urls` reads it.
         stripe_secret_key: key of Coord's own account; never shown.
         stripe_api_base: where Stripe's API is; empty for Stripe's own address.
+        stripe_cards: how a `tok_...` is saved, as a source or as a PaymentMethod.
         stripe_timeout: the longest that one call to Stripe may take.
         request_timeout: the longest that one request may take, waiting and retries included.
         max_in_flight: requests that one worker works on at once.
@@ -35,6 +37,7 @@ class Settings:
     database_url: str = field(default="sqlite:///coord-users.db", repr=False)
     stripe_secret_key: str = field(default="", repr=False)
     stripe_api_base: str = ""
+    stripe_cards: Literal["source", "payment_method"] = "source"
     stripe_timeout: float = 20.0
     request_timeout: float = 25.0
     max_in_flight: int = 1000
@@ -58,6 +61,12 @@ class Settings:
             database_url=read.text("DATABASE_URL", cls.database_url),
             stripe_secret_key=read.text("STRIPE_SECRET_KEY", ""),
             stripe_api_base=read.text("STRIPE_API_BASE", "").rstrip("/"),
+            stripe_cards=(
+                "payment_method"
+                if read.choice("STRIPE_CARDS", "source", ("source", "payment_method"))
+                == "payment_method"
+                else "source"
+            ),
             stripe_timeout=read.number("STRIPE_TIMEOUT", cls.stripe_timeout, 0.05, 40),
             request_timeout=read.number("REQUEST_TIMEOUT", cls.request_timeout, 0.1, 300),
             max_in_flight=read.count("MAX_IN_FLIGHT", cls.max_in_flight, 10_000),

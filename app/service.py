@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from anyio import to_thread
@@ -11,10 +12,15 @@ from app.contract.connexion_app import serve_contract
 from app.contract.document import Contract, Handlers
 from app.contract.explorer import Prefilled
 from app.customers.attempts import Attempts
+from app.customers.calls import Calls
 from app.customers.completer import Completer
-from app.customers.refusal_limits import Limits
-from app.customers.save_card import Customers, Patience
-from app.customers.token_cipher import Seal
+from app.customers.forget import Forgetting
+from app.customers.refusal_limits import RefusalLimits
+from app.customers.replaced_cards import ReplacedCards
+from app.customers.save_card import Customers
+from app.customers.timeouts import Timeouts
+from app.customers.token_cipher import TokenCipher
+from app.customers.upkeep import Upkeep
 from app.errors import ConfigurationError, StorageUnavailable, UsersApiError
 from app.handlers import Services
 from app.identity.credentials import Identity
@@ -23,9 +29,6 @@ from app.stripe_account.account import StripeAccount
 from app.telemetry.metrics import CONTENT_TYPE_LATEST, Metrics
 from app.web.edge import MOST_READS, Edge
 from app.web.problems import Problems, Response
-
-# How much longer than one call to Stripe a lease lasts, in seconds.
-LEASE_MARGIN = 5.0
 
 
 def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
@@ -49,9 +52,9 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         observe=metrics.stripe_called,
         refused=metrics.stripe_refused_us,
     )
-    attempts = make_attempts(settings, database)
-    customers = make_customers(settings, attempts, stripe, database.installation())
-    completer = Completer(customers, attempts, database, metrics)
+    rule = make_rule(settings, database, stripe)
+    replaced_cards = ReplacedCards(rule.upkeep, stripe, settings.stripe_timeout)
+    completer = Completer(rule.customers, rule.upkeep, replaced_cards, database, metrics)
     identity = Identity(database.engine)
 
     @asynccontextmanager
@@ -71,7 +74,7 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         validate_responses=settings.validate_responses,
         prefilled=prefilled,
     )
-    Services(customers).attach_to(app.app)
+    Services(rule.customers).attach_to(app.app)
 
     async def healthz() -> Response:
         return _text(200, "alive")
@@ -90,24 +93,51 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
     return Edge(app, Problems(contract), probes, metrics, settings)
 
 
-def make_attempts(settings: Settings, database: Database) -> Attempts:
-    """Wire the rows of users: their leases outlast a call to Stripe."""
-    seal = Seal(settings.stripe_secret_key)
-    return Attempts(database, seal, settings.stripe_timeout + LEASE_MARGIN, make_limits(settings))
+@dataclass(frozen=True)
+class Rule:
+    """The rule and what belongs to it, for the service and for the commands.
+
+    Attributes:
+        customers: saves cards.
+        attempts: the users' rows.
+        forgetting: forgets users.
+        upkeep: finds what is open.
+        stripe: Coord's account.
+        installation: the id of this installation.
+    """
+
+    customers: Customers
+    attempts: Attempts
+    forgetting: Forgetting
+    upkeep: Upkeep
+    stripe: StripeAccount
+    installation: str
 
 
-def make_customers(
-    settings: Settings, attempts: Attempts, stripe: StripeAccount, installation: str
-) -> Customers:
-    """Wire the rule to its rows and to Stripe's door."""
-    patience = Patience(call=settings.stripe_timeout, request=settings.request_timeout)
-    return Customers(attempts, stripe, installation, patience, make_limits(settings))
-
-
-def make_limits(settings: Settings) -> Limits:
-    """Tell how many refused cards are borne."""
-    return Limits(
+def make_rule(settings: Settings, database: Database, stripe: StripeAccount) -> Rule:
+    """Wire the rule to the rows of users and to Stripe."""
+    timeouts = Timeouts(call=settings.stripe_timeout, request=settings.request_timeout)
+    limits = RefusalLimits(
         settings.refusals_per_user, settings.refusals_per_partner, settings.refusals_window
+    )
+    installation = database.installation()
+    attempts = Attempts(
+        database,
+        TokenCipher(settings.stripe_secret_key),
+        timeouts.lease,
+        limits,
+        installation,
+        settings.stripe_cards,
+    )
+    calls = Calls(stripe, installation, is_live="_live_" in settings.stripe_secret_key)
+    customers = Customers(attempts, calls, timeouts, limits)
+    return Rule(
+        customers,
+        attempts,
+        Forgetting(customers, attempts, timeouts),
+        Upkeep(database, installation, limits.window),
+        stripe,
+        installation,
     )
 
 

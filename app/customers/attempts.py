@@ -1,165 +1,108 @@
-"""Each arrow between the states of a user's row, as one guarded statement.
+"""The transitions of a user's row, each as one guarded statement.
 
-`app.customers.save_card` says when each is taken. All compare before they set, so that of two
-processes that want the same row, one gets it and the other is told; all times are the database's.
+`app.customers.save_card` says when each is taken. All of them compare before they set, so of two
+processes that want the same row, one gets it and the other learns so. All times are the database's.
 """
 
-import hashlib
 import uuid
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row, Update
+from sqlalchemy.exc import IntegrityError
 
 from app.customers import statements
-from app.customers.refusal_limits import Limits
-from app.customers.token_cipher import Seal, Unreadable
-from app.customers.user import User
+from app.customers.attempt import (
+    Attempt,
+    CustomerTaken,
+    LeaseLost,
+    attempt_from,
+    cipher_context,
+    token_hash,
+)
+from app.customers.refusal_limits import RefusalLimits
+from app.customers.steps import PAYMENT_METHOD, PAYMENT_METHOD_PREFIX, Cards, Step, first_steps
+from app.customers.token_cipher import TokenCipher
+from app.customers.upkeep import name_rows_of_the_version_before
+from app.customers.user import User, user_hash
 from app.errors import UsersApiError
 from app.storage.database import Database
 from app.storage.prepared import Prepared
 from app.telemetry import trace
 
-
-class LeaseLost(Exception):
-    """Raised when another process has taken over an attempt that was ours."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One try to save one card, written down before Stripe hears of it.
-
-    Attributes:
-        id: names the attempt, in our table and in the customer's metadata at Stripe.
-        user_id: the row of `users`.
-        request_id: of the request that began it.
-        key: the idempotency key; a new one whenever the parameters change.
-        token: the card token; None where it was sealed with a secret that is no more.
-        customer_id: the customer whose card is replaced; None to create one.
-        email: what the user's JWT said when the attempt began.
-        holder: who holds the lease.
-        age: seconds since the attempt began, or since its key was made.
-        silence: seconds since a call was last sent, or said to be about to.
-        started_at, sent_at: between these its calls were sent, in seconds since the epoch.
-    """
-
-    id: str
-    user_id: int
-    request_id: str
-    key: str
-    token: str | None = field(repr=False)
-    token_hash: bytes
-    customer_id: str | None
-    email: str | None
-    holder: str
-    age: float
-    silence: float
-    started_at: float
-    sent_at: float
-
-
-def token_hash(token: str) -> bytes:
-    """Tell a token again without keeping it: card tokens are random, so SHA-256 hides them."""
-    return hashlib.sha256(token.encode()).digest()
+# In the place of a token: long enough to be decrypted, by no secret. The version before expects
+# one in each open attempt.
+NO_TOKEN = bytes(28)
 
 
 class Attempts:
     """The rows of `users` and their one open attempt.
 
     Args:
-        database: where the rows are.
-        seal: keeps tokens unreadable in the database.
+        database: stores the rows.
+        cipher: encrypts tokens.
         lease: seconds for which a process may work on an attempt before others take it over.
-        limits: how many refused cards are borne.
+        limits: rate limits on refused cards.
+        installation: the id of this installation.
+        cards: how a `tok_...` is saved.
     """
 
-    def __init__(self, database: Database, seal: Seal, lease: float, limits: Limits) -> None:
+    def __init__(
+        self,
+        database: Database,
+        cipher: TokenCipher,
+        lease: float,
+        limits: RefusalLimits,
+        installation: str,
+        cards: Cards = "source",
+    ) -> None:
         self._database = database
-        self._seal = seal
+        self._cipher = cipher
         self._lease = lease
         self._limits = limits
+        self._installation = installation
+        self._cards = cards
         dialect = database.engine.dialect
-        self._begin = Prepared(statements.begin(dialect, limits), dialect)
+        self._claim = Prepared(statements.claim(dialect, limits), dialect)
         self._accept = Prepared(statements.ACCEPT, dialect)
-        self._look = statements.look(limits)
+        self._get = statements.get(limits)
         self._refused = statements.refused_of_user(limits)
 
-    def begin(self, user: User, token: str, request_id: str = "") -> Attempt | None:
-        """Settled -> leased, and the row made for a new user.
+    def hash_of(self, user: User) -> bytes:
+        """Return the hash that names a user."""
+        return user_hash(self._installation, user.partner, user.issuer, user.subject)
+
+    def claim(self, user: User, token: str, request_id: str = "") -> Attempt | None:
+        """Settled -> leased; creates the row of a new user.
 
         Returns:
-            None where the row is not settled, was settled with this very token, or the limits
-            are reached; `look` tells which.
+            None if the row is not settled, or was settled with this very token, or a limit is
+            reached; `get` shows which.
 
         Raises:
-            CallerIsGone: nobody waits for it any more.
+            CallerIsGone: the caller hung up while it waited for the database.
         """
-        attempt_id = uuid.uuid4().hex
-        hashed = token_hash(token)
-        values = {
-            "p_issuer": user.issuer_id,
-            "p_partner": user.partner_id,
-            "p_subject": user.subject,
-            "p_attempt": attempt_id,
-            "p_request": request_id,
-            "p_hash": hashed,
-            "p_token": self._seal.close(token, attempt_id),
-            "p_email": user.email,
-            "p_lease": self._lease,
-        }
-        with self._database.writing() as connection:
-            # On a busy day most of the waiting is for this connection.
-            trace.current().require_caller()
-            row = self._begin.run(connection, values).one_or_none()
-            if row is not None and row.was_refused and self._is_stopped(connection, row.id):
-                connection.rollback()
-                return None
-        if row is None:
-            return None
-        return Attempt(
-            id=attempt_id,
-            user_id=row.id,
-            request_id=request_id,
-            key=attempt_id,
-            token=token,
-            token_hash=hashed,
-            customer_id=row.attempt_customer_id,
-            email=user.email,
-            holder=attempt_id,
-            age=0.0,
-            silence=0.0,
-            started_at=row.attempt_started_at,
-            sent_at=row.attempt_started_at,
-        )
+        try:
+            return self._claim_once(user, token, request_id)
+        except UsersApiError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            # The version before has made the row, without a hash, after the migration.
+            name_rows_of_the_version_before(self._database, self._installation)
+            return self._claim_once(user, token, request_id)
 
-    def look(self, user: User) -> Row[Any]:
-        """Tell a user's row as it is, NULL for a new user, and what `Limits.check` looks at."""
-        values = {
-            "p_issuer": user.issuer_id,
-            "p_partner": user.partner_id,
-            "p_subject": user.subject,
-        }
+    def get(self, user: User) -> Row[Any]:
+        """Return a user's row as it is, NULL for a new user, with what the limits' check needs."""
+        values = {"p_user": self.hash_of(user), "p_partner": user.partner_id}
         with self._database.reading() as connection:
-            return connection.execute(self._look, values).one()
+            return connection.execute(self._get, values).one()
 
-    def abandoned(self, most: int) -> list[Row[Any]]:
-        """Tell the open attempts that nobody works on, and whose partner's they are."""
+    def get_by_id(self, user_id: int) -> Row[Any] | None:
+        """Return a row as it is, or None if it is not there any more."""
         with self._database.reading() as connection:
-            return list(connection.execute(statements.ABANDONED, {"p_most": most}))
-
-    def open_ones(self) -> tuple[int, float]:
-        """Tell how many attempts are not settled, and the age of the oldest in seconds."""
-        with self._database.reading() as connection:
-            number, age = connection.execute(statements.OPEN_ONES).one()
-        return number, age
-
-    def forget_old_refusals(self) -> None:
-        """Delete the refused cards that no window reaches any more."""
-        with self._database.writing() as connection:
-            connection.execute(statements.FORGET_REFUSALS, {"p_window": self._limits.window})
+            return connection.execute(statements.GET_BY_ID, {"m_user": user_id}).one_or_none()
 
     def take_over(self, user_id: int, attempt_id: str) -> Attempt | None:
-        """Open -> leased; None where somebody was faster."""
+        """Open -> leased; None if another process was faster."""
         values = {
             "m_user": user_id,
             "m_attempt": attempt_id,
@@ -168,114 +111,208 @@ class Attempts:
         }
         with self._database.writing() as connection:
             row = connection.execute(statements.TAKE_OVER, values).one_or_none()
-        return None if row is None else self._attempt(row)
+        return None if row is None else attempt_from(row, self._cipher)
+
+    def claim_to_forget(self, user_id: int) -> Attempt | None:
+        """Settled -> leased, to forget the user; None if the row is not settled or not there."""
+        values = {
+            "m_user": user_id,
+            "p_attempt": uuid.uuid4().hex,
+            "p_no_token": NO_TOKEN,
+            "p_step": Step.FORGET,
+            "p_lease": self._lease,
+        }
+        with self._database.writing() as connection:
+            row = connection.execute(statements.CLAIM_TO_FORGET, values).one_or_none()
+        return None if row is None else attempt_from(row, self._cipher)
 
     def renew(self, attempt: Attempt) -> Attempt:
-        """Leased -> leased, before a call is sent that was or may have been sent before.
+        """Leased -> leased, before a call is sent that may have been sent before.
 
         Raises:
             LeaseLost: another process has taken over.
         """
         return self._change(statements.RENEW, attempt, {})
 
-    def anew(self, attempt: Attempt, customer_id: str | None, email: str | None) -> Attempt:
-        """Leased -> leased with other parameters, hence with a new idempotency key.
-
-        Taken only where Stripe is known not to have executed the old ones.
+    def advance(
+        self, attempt: Attempt, step: Step, customer_id: str | None, payment_method: str | None
+    ) -> Attempt:
+        """Leased -> leased at the next step, before its call is sent.
 
         Raises:
             LeaseLost: another process has taken over.
         """
-        changed = {"p_key": uuid.uuid4().hex, "p_customer": customer_id, "p_email": email}
-        return self._change(statements.ANEW, attempt, changed)
+        changed = {
+            "p_customer": customer_id,
+            "p_step": step,
+            "p_payment_method": payment_method,
+        }
+        return self._change(statements.ADVANCE, attempt, changed)
 
-    def accept(self, attempt: Attempt, customer_id: str) -> None:
-        """Leased -> settled: the customer is the user's, and the token its latest.
+    def restart(
+        self, attempt: Attempt, step: Step, customer_id: str | None, email: str | None
+    ) -> Attempt:
+        """Leased -> leased with other parameters, hence with a new idempotency key.
+
+        Taken only if Stripe is known not to have executed the call under the old key.
 
         Raises:
-            LeaseLost: another process has taken over, and settles it likewise.
+            LeaseLost: another process has taken over.
         """
+        changed = {
+            "p_key": uuid.uuid4().hex,
+            "p_customer": customer_id,
+            "p_email": email,
+            "p_step": step,
+            "p_payment_method": attempt.payment_method,
+        }
+        return self._change(statements.RESTART, attempt, changed)
+
+    def accept(self, attempt: Attempt, customer_id: str, *, has_default_pm: bool) -> None:
+        """Leased -> settled: the customer is the user's, and the token the latest.
+
+        Args:
+            attempt: what succeeded.
+            customer_id: the customer.
+            has_default_pm: whether the customer's default is a PaymentMethod.
+
+        Raises:
+            LeaseLost: another process has taken over, and settles it in the same way.
+            CustomerTaken: another user's row holds the customer.
+        """
+        made = attempt.payment_method or ""
         values = {
-            **_mine(attempt),
+            **_held(attempt),
             "stripe_customer_id": customer_id,
             "token_hash": attempt.token_hash,
+            "default_kind": PAYMENT_METHOD if has_default_pm else None,
+            "payment_method_id": made if made.startswith(PAYMENT_METHOD_PREFIX) else None,
         }
-        with self._database.writing() as connection:
-            if self._accept.run(connection, values).rowcount != 1:
-                raise LeaseLost
+        try:
+            with self._database.writing() as connection:
+                if self._accept.run(connection, values).rowcount != 1:
+                    raise LeaseLost
+        except UsersApiError as error:
+            if isinstance(error.__cause__, IntegrityError):
+                raise CustomerTaken(customer_id) from error
+            raise
 
     def refuse(self, attempt: Attempt, error: UsersApiError, partner_id: int | None) -> None:
-        """Leased -> settled, with nothing changed but that it was refused, and why.
+        """Leased -> settled, with nothing changed but the record of the refusal.
 
         Args:
             attempt: what was refused.
-            error: what the caller is told; those who wait for the same attempt are told the same.
+            error: what the caller is answered; requests that wait for this attempt get the same.
             partner_id: counts the refusal against the user and this partner; None to count none.
 
         Raises:
-            LeaseLost: another process has taken over, and is refused likewise.
+            LeaseLost: another process has taken over, and is refused in the same way.
         """
-        told = {
+        refusal = {
             "attempt": attempt.id,
             "kind": type(error).__name__,
             "code": error.code,
             "decline_code": getattr(error, "decline_code", None),
         }
         with self._database.writing() as connection:
-            values = {**_mine(attempt), "p_told": told}
+            values = {**_held(attempt), "p_refusal": refusal}
             if connection.execute(statements.REFUSE, values).rowcount != 1:
                 raise LeaseLost
             if partner_id is not None:
                 refused = {"user_id": attempt.user_id, "partner_id": partner_id}
                 connection.execute(statements.COUNT_REFUSAL, refused)
 
-    def release(self, attempt: Attempt) -> None:
-        """Leased -> open, at once: the outcome is unknown and whoever comes next asks again."""
+    def withdraw(self, attempt: Attempt) -> None:
+        """Leased -> settled, with nothing changed: Stripe has executed no call of this attempt."""
         with self._database.writing() as connection:
-            connection.execute(statements.RELEASE, _mine(attempt))
+            connection.execute(statements.WITHDRAW, _held(attempt))
 
-    def _is_stopped(self, connection: Connection, user_id: int) -> bool:
-        """Count a user's refused cards once more, now that the row is ours.
+    def release(self, attempt: Attempt) -> None:
+        """Leased -> open, at once: the outcome is unknown, and the next process asks again."""
+        with self._database.writing() as connection:
+            connection.execute(statements.RELEASE, _held(attempt))
 
-        A statement of PostgreSQL that had to wait for the row goes on with it as it is then, but
-        counts what there was when it began: not the refusal that it waited for
+    def erase(self, attempt: Attempt) -> None:
+        """Leased -> no row: all that is stored of the user is deleted.
+
+        Raises:
+            LeaseLost: another process has taken over, and erases it likewise.
+        """
+        with self._database.writing() as connection:
+            connection.execute(statements.DELETE_REFUSALS, _held(attempt))
+            if connection.execute(statements.DELETE_USER, _held(attempt)).rowcount != 1:
+                raise LeaseLost
+
+    def _claim_once(self, user: User, token: str, request_id: str) -> Attempt | None:
+        attempt_id = uuid.uuid4().hex
+        hashed, named = token_hash(token), self.hash_of(user)
+        steps = first_steps(token, self._cards)
+        payment_method = token if token.startswith(PAYMENT_METHOD_PREFIX) else None
+        values = {
+            "p_user": named,
+            "p_issuer": user.issuer_id,
+            "p_partner": user.partner_id,
+            "p_subject": user.subject,
+            "p_attempt": attempt_id,
+            "p_request": request_id,
+            "p_hash": hashed,
+            "p_token": self._cipher.encrypt(token, cipher_context(attempt_id)),
+            "p_email": user.email,
+            "p_step": steps.of_new_user.value,
+            "p_step_of_customer": steps.of_customer.value,
+            "p_step_of_pm_customer": steps.of_pm_customer.value,
+            "p_payment_method": payment_method,
+            "p_lease": self._lease,
+        }
+        with self._database.writing() as connection:
+            # On a busy day most of the waiting is for this connection.
+            trace.current().require_caller()
+            row = self._claim.run(connection, values).one_or_none()
+            if row is not None and row.refusal is not None and self._is_limited(connection, row.id):
+                connection.rollback()
+                return None
+        if row is None:
+            return None
+        return Attempt(
+            id=attempt_id,
+            user_id=row.id,
+            user_hash=named,
+            request_id=request_id,
+            key=attempt_id,
+            token=token,
+            token_hash=hashed,
+            customer_id=row.attempt_customer_id,
+            email=user.email,
+            step=Step(row.step),
+            payment_method=payment_method,
+            holder=attempt_id,
+            age=0.0,
+            silence=0.0,
+            started_at=row.attempt_started_at,
+            sent_at=row.attempt_started_at,
+            is_taken_over=False,
+        )
+
+    def _is_limited(self, connection: Connection, user_id: int) -> bool:
+        """Count a user's refused cards once more, now that the row is locked.
+
+        A statement of PostgreSQL that had to wait for the row continues with the row's latest
+        version, but counts what there was when it began: not the refusal that it waited for
         (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED). Only a
-        refusal can reach the limit, so whoever was not refused last need not be counted again.
+        refusal can reach the limit, so a user who was not refused last is not counted again.
         """
         number: int = connection.execute(self._refused, {"p_user": user_id}).scalar_one()
         return number >= self._limits.per_user
 
     def _change(self, statement: Update, attempt: Attempt, values: dict[str, Any]) -> Attempt:
-        values = {**values, **_mine(attempt), "p_lease": self._lease}
+        values = {**values, **_held(attempt), "p_lease": self._lease}
         with self._database.writing() as connection:
             row = connection.execute(statement, values).one_or_none()
         if row is None:
             raise LeaseLost
-        return self._attempt(row)
-
-    def _attempt(self, row: Row[Any]) -> Attempt:
-        token: str | None
-        try:
-            token = self._seal.open(row.attempt_token, row.attempt_id)
-        except Unreadable:
-            token = None
-        return Attempt(
-            id=row.attempt_id,
-            user_id=row.id,
-            request_id=row.attempt_request,
-            key=row.attempt_key,
-            token=token,
-            token_hash=row.attempt_token_hash,
-            customer_id=row.attempt_customer_id,
-            email=row.attempt_email,
-            holder=row.lease_holder,
-            age=row.age,
-            silence=row.silence,
-            started_at=row.attempt_started_at,
-            sent_at=row.attempt_sent_at,
-        )
+        return attempt_from(row, self._cipher)
 
 
-def _mine(attempt: Attempt) -> dict[str, Any]:
-    """Give the values that `statements.OURS` compares."""
+def _held(attempt: Attempt) -> dict[str, Any]:
+    """Return the values that `statements.HELD` compares."""
     return {"m_user": attempt.user_id, "m_attempt": attempt.id, "m_holder": attempt.holder}

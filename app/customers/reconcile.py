@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from app.customers.attempts import Attempts
 from app.customers.save_card import Customers
+from app.customers.upkeep import Upkeep
 from app.errors import CardRefused, ParameterRefused, TokenRefused, UsersApiError
 from app.storage.database import Database
 from app.storage.tables import users
@@ -48,7 +48,7 @@ class Reconciliation:
 
     Args:
         customers: settles attempts.
-        attempts: knows the open ones.
+        upkeep: finds the open attempts.
         database: holds the users.
         stripe: Coord's account.
         installation: proves by the customers' metadata that they are ours.
@@ -59,7 +59,7 @@ class Reconciliation:
     def __init__(
         self,
         customers: Customers,
-        attempts: Attempts,
+        upkeep: Upkeep,
         database: Database,
         stripe: StripeAccount,
         installation: str,
@@ -68,7 +68,7 @@ class Reconciliation:
         progress: Callable[[str], None],
     ) -> None:
         self._customers = customers
-        self._attempts = attempts
+        self._upkeep = upkeep
         self._database = database
         self._stripe = stripe
         self._installation = installation
@@ -88,7 +88,7 @@ class Reconciliation:
 
     def _open_attempts(self) -> Iterator[Finding]:
         """Settle what was left open; each is tried once, so that the run comes to an end."""
-        for row in self._attempts.abandoned(most=1_000_000):
+        for row in self._upkeep.expired(most=1_000_000, all_of_them=True):
             if self._dry_run:
                 yield Finding("open_attempt", f"user {row.id}", "would be settled", True)
                 continue

@@ -1,7 +1,8 @@
-"""How many refused cards are borne, so that nobody tests stolen ones here.
+"""Rate limits on refused cards, so that stolen card numbers cannot be tested here.
 
-https://docs.stripe.com/disputes/prevention/card-testing asks to limit attempts. Refused cards are
-counted for each user and each partner in a sliding window, in the database: for all processes.
+https://docs.stripe.com/disputes/prevention/card-testing asks integrators to limit attempts. Refused
+cards are counted for each user and each partner in a sliding window, in the database, so that the
+limits hold for all processes together.
 """
 
 import math
@@ -13,12 +14,12 @@ from sqlalchemy import ColumnElement, Row, func, select
 from app.errors import TooManyAttempts
 from app.storage.tables import now, refusals
 
-Whose = ColumnElement[bool]
+Condition = ColumnElement[bool]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What is borne within the window.
+class RefusalLimits:
+    """How many refused cards are allowed within the window.
 
     Attributes:
         per_user: refused cards of one user.
@@ -30,27 +31,27 @@ class Limits:
     per_partner: int
     window: float
 
-    def refused(self, whose: Whose, what: Any = None) -> Any:
-        """Give the query that counts refused cards in the window, or tells else `what` of them.
+    def refused(self, condition: Condition, what: Any = None) -> Any:
+        """Return a query over the refusals in the window: their count, or `what` if given.
 
-        Nobody gets far above the limits, so it stays cheap.
+        It stays cheap: once a limit is reached, no further refusals are added.
         """
-        lately = refusals.c.refused_at > now() - self.window
+        in_window = refusals.c.refused_at > now() - self.window
         what = func.count() if what is None else what
-        return select(what).select_from(refusals).where(lately, whose)
+        return select(what).select_from(refusals).where(in_window, condition)
 
-    def columns(self, by_user: Whose, by_partner: Whose, beside: Any) -> list[Any]:
-        """Give what `check` looks at: the counts, and the seconds until the oldest is forgotten.
+    def columns(self, by_user: Condition, by_partner: Condition, beside: Any) -> list[Any]:
+        """Return the columns that `check` reads: both counts, and both waits in seconds.
 
         Args:
-            by_user: tells which refused cards are the user's.
-            by_partner: tells which are the partner's.
-            beside: the table of the query that these columns are for.
+            by_user: selects the user's refusals.
+            by_partner: selects the partner's refusals.
+            beside: the table of the query that these columns are added to.
         """
         oldest = func.min(refusals.c.refused_at)
 
-        def column(whose: Whose, what: Any = None) -> Any:
-            return self.refused(whose, what).correlate(beside).scalar_subquery()
+        def column(condition: Condition, what: Any = None) -> Any:
+            return self.refused(condition, what).correlate(beside).scalar_subquery()
 
         return [
             column(by_user).label("refused_user"),
@@ -60,10 +61,10 @@ class Limits:
         ]
 
     def check(self, row: Row[Any]) -> None:
-        """Look at the columns.
+        """Check a row with these columns against the limits.
 
         Raises:
-            TooManyAttempts: the user, or the partner, has to wait.
+            TooManyAttempts: the user or the partner has reached one.
         """
         for refused, limit, wait in (
             (row.refused_partner, self.per_partner, row.wait_partner),

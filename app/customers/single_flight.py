@@ -1,49 +1,49 @@
-"""One answer for all in this process who ask the same at the same time."""
+"""Single flight: identical requests in one process at the same time share one execution."""
 
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class Shared(Generic[Answer]):
-    """Lets the first thread that asks find the answer, and gives it to those who come meanwhile.
+class SingleFlight(Generic[Result]):
+    """Runs a function once for all threads that ask for the same key meanwhile.
 
-    A caller's impatient app sends a request again and again; without this, each of them would ask
-    the database over and over whether the first has ended.
+    An impatient client sends a request again and again. Without this, each copy would poll the
+    database for the end of the first one.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._under_way: dict[Hashable, Future[Answer]] = {}
+        self._in_flight: dict[Hashable, Future[Result]] = {}
 
-    def answer(self, question: Hashable, find: Callable[[], Answer], patience: float) -> Answer:
-        """Find the answer, or wait for whoever does.
+    def run(self, key: Hashable, function: Callable[[], Result], timeout: float) -> Result:
+        """Return the function's result, or that of the thread that is already computing it.
 
         Args:
-            question: those who ask an equal one share an answer.
-            find: gives the answer, or raises what all are told.
-            patience: seconds to wait for another's answer.
+            key: equal keys share a result.
+            function: its result or its exception goes to all threads that wait for the key.
+            timeout: seconds to wait for another thread.
 
         Raises:
-            TimeoutError: nobody had found it by then.
+            TimeoutError: the other thread did not finish in time.
         """
         with self._lock:
-            found = self._under_way.get(question)
-            if is_first := found is None:
-                found = self._under_way[question] = Future()
+            future = self._in_flight.get(key)
+            if is_first := future is None:
+                future = self._in_flight[key] = Future()
         if is_first:
             try:
-                found.set_result(find())
+                future.set_result(function())
             except BaseException as error:
-                found.set_exception(error)
+                future.set_exception(error)
             finally:
                 with self._lock:
-                    del self._under_way[question]
+                    del self._in_flight[key]
         try:
-            return found.result(patience)
+            return future.result(timeout)
         finally:
-            # An error leads by its traceback to this frame, and from here would to itself.
-            del found
+            # An exception's traceback refers to this frame, which would refer back to it.
+            del future

@@ -1,17 +1,19 @@
-"""The statements that read a user's row and change it, for `app.customers.attempts`.
+"""The SQL of `app.customers.attempts`: each transition of a user's row is one guarded statement.
 
-They are made once. SQLAlchemy's statements know themselves, so one made for each request would wait
-for the collector, which holds up the whole process.
+Statements are built once. SQLAlchemy's statements refer to themselves, so one built for each
+request would be left to the garbage collector, which pauses the whole process.
 """
 
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Dialect,
     Float,
     Insert,
     Select,
     bindparam,
+    case,
     func,
     literal,
     literal_column,
@@ -21,44 +23,73 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.customers.refusal_limits import Limits
-from app.storage.tables import issuers, now, refusals, users
+from app.customers.refusal_limits import RefusalLimits
+from app.storage.tables import issuers, now, partners, refusals, users
 
+ATTEMPT_COLUMNS = [
+    column for column in users.c if column.name.startswith(("attempt_", "lease_", "step"))
+]
 # What a settled row holds of an attempt: nothing.
-NOTHING = {
-    column.name: null()
-    for column in users.c
-    if column.name.startswith("attempt_") or column.name.startswith("lease_")
-}
-# What an open row tells of its attempt.
+NO_ATTEMPT = {column.name: null() for column in ATTEMPT_COLUMNS}
+# What an attempt is read from.
 ATTEMPT = (
     users,
     (now() - users.c.attempt_started_at).label("age"),
     (now() - users.c.attempt_sent_at).label("silence"),
 )
 LEASE = now() + bindparam("p_lease", type_=Float())
+# An attempt that was taken over n times is left alone for 2.5 * 2^n seconds, a minute at most: so
+# many attempts that fail together ask less and less, and each is settled within a minute of the
+# day Stripe is well again.
+FIRST_BACKOFF, MOST_DOUBLINGS = 2.5, 5
+BACKOFF = literal(FIRST_BACKOFF) * case(
+    *[(users.c.attempt_tries <= number, float(2**number)) for number in range(MOST_DOUBLINGS)],
+    (users.c.attempt_tries.is_(None), 1.0),
+    else_=24.0,
+)
 
-# Only while the lease is ours: a process that slept too long changes nothing.
-OURS = update(users).where(
+# Only while the lease is held: a process that slept too long changes nothing.
+HELD = update(users).where(
     users.c.id == bindparam("m_user"),
     users.c.attempt_id == bindparam("m_attempt"),
     users.c.lease_holder == bindparam("m_holder"),
 )
-ACCEPT = OURS.values(
-    **NOTHING,
-    stripe_customer_id=bindparam("stripe_customer_id"),
-    token_hash=bindparam("token_hash"),
+NEW_PAYMENT_METHOD = bindparam("payment_method_id", type_=users.c.payment_method_id.type)
+ACCEPT = HELD.values(
+    **NO_ATTEMPT,
+    stripe_customer_id=bindparam("stripe_customer_id", type_=users.c.stripe_customer_id.type),
+    token_hash=bindparam("token_hash", type_=users.c.token_hash.type),
+    default_kind=bindparam("default_kind", type_=users.c.default_kind.type),
+    payment_method_id=NEW_PAYMENT_METHOD,
+    replaced_payment_method_id=case(
+        (
+            users.c.stripe_customer_id.is_distinct_from(
+                bindparam("stripe_customer_id", type_=users.c.stripe_customer_id.type)
+            ),
+            null(),
+        ),
+        (
+            users.c.payment_method_id.is_not(None)
+            & users.c.payment_method_id.is_distinct_from(NEW_PAYMENT_METHOD),
+            users.c.payment_method_id,
+        ),
+        else_=users.c.replaced_payment_method_id,
+    ),
     last_updated=now(),
     refusal=null(),
 )
-REFUSE = OURS.values(**NOTHING, refusal=bindparam("p_told", type_=users.c.refusal.type))
-RELEASE = OURS.values(lease_until=now())
-RENEW = OURS.values(lease_until=LEASE, attempt_sent_at=now()).returning(*ATTEMPT)
-ANEW = RENEW.values(
-    attempt_key=bindparam("p_key"),
+REFUSE = HELD.values(**NO_ATTEMPT, refusal=bindparam("p_refusal", type_=users.c.refusal.type))
+WITHDRAW = HELD.values(**NO_ATTEMPT)
+RELEASE = HELD.values(lease_until=now())
+RENEW = HELD.values(lease_until=LEASE, attempt_sent_at=now()).returning(*ATTEMPT)
+ADVANCE = RENEW.values(
     attempt_customer_id=bindparam("p_customer"),
-    attempt_email=bindparam("p_email"),
-    attempt_started_at=now(),
+    step=bindparam("p_step"),
+    step_of=users.c.attempt_id,
+    step_payment_method=bindparam("p_payment_method"),
+)
+RESTART = ADVANCE.values(
+    attempt_key=bindparam("p_key"), attempt_email=bindparam("p_email"), attempt_started_at=now()
 )
 TAKE_OVER = (
     update(users)
@@ -67,28 +98,98 @@ TAKE_OVER = (
         users.c.attempt_id == bindparam("m_attempt"),
         users.c.lease_until <= now(),
     )
-    .values(lease_holder=bindparam("m_holder"), lease_until=LEASE)
+    .values(
+        lease_holder=bindparam("m_holder"),
+        lease_until=LEASE,
+        attempt_tries=func.coalesce(users.c.attempt_tries, 0) + 1,
+    )
     .returning(*ATTEMPT)
+)
+CLAIM_TO_FORGET = (
+    update(users)
+    .where(users.c.id == bindparam("m_user"), users.c.attempt_id.is_(None))
+    .values(
+        attempt_id=bindparam("p_attempt"),
+        attempt_request="",
+        attempt_key=bindparam("p_attempt"),
+        attempt_token_hash=bindparam("p_no_token"),
+        attempt_token=bindparam("p_no_token"),
+        attempt_customer_id=users.c.stripe_customer_id,
+        attempt_started_at=now(),
+        attempt_sent_at=now(),
+        attempt_tries=0,
+        step=bindparam("p_step"),
+        step_of=bindparam("p_attempt"),
+        lease_holder=bindparam("p_attempt"),
+        lease_until=LEASE,
+    )
+    .returning(*ATTEMPT)
+)
+DELETE_REFUSALS = refusals.delete().where(
+    refusals.c.user_id.in_(
+        select(users.c.id).where(
+            users.c.id == bindparam("m_user"),
+            users.c.attempt_id == bindparam("m_attempt"),
+            users.c.lease_holder == bindparam("m_holder"),
+        )
+    )
+)
+DELETE_USER = users.delete().where(
+    users.c.id == bindparam("m_user"),
+    users.c.attempt_id == bindparam("m_attempt"),
+    users.c.lease_holder == bindparam("m_holder"),
 )
 COUNT_REFUSAL = refusals.insert().values(
     user_id=bindparam("user_id"), partner_id=bindparam("partner_id"), refused_at=now()
 )
 FORGET_REFUSALS = refusals.delete().where(refusals.c.refused_at < now() - bindparam("p_window"))
 
+# Open attempts that no process works on, the longest abandoned first. A row that was rebuilt from
+# Stripe has no registration, but then it has no refused card to count either.
 ABANDONED = (
     select(users.c.id, users.c.attempt_id, issuers.c.partner_id)
-    .join_from(users, issuers)
-    .where(users.c.attempt_id.is_not(None), users.c.lease_until <= now())
+    .select_from(users.outerjoin(issuers))
+    .where(
+        users.c.attempt_id.is_not(None),
+        users.c.lease_until <= now(),
+        case((bindparam("p_all", type_=Boolean()), 0.0), else_=BACKOFF)
+        <= now() - users.c.lease_until,
+    )
     .order_by(users.c.lease_until)
     .limit(bindparam("p_most"))
 )
-OPEN_ONES = select(
+OPEN_ATTEMPTS = select(
     func.count(), func.coalesce(now() - func.min(users.c.attempt_started_at), 0.0)
 ).where(users.c.attempt_id.is_not(None))
+REPLACED = (
+    select(users.c.id, users.c.stripe_customer_id, users.c.replaced_payment_method_id)
+    .where(users.c.replaced_payment_method_id.is_not(None))
+    .limit(bindparam("p_most"))
+)
+DETACHED = (
+    update(users)
+    .where(
+        users.c.id == bindparam("m_user"),
+        users.c.replaced_payment_method_id == bindparam("m_payment_method"),
+    )
+    .values(replaced_payment_method_id=null())
+)
+GET_BY_ID = select(users, (users.c.lease_until > now()).label("is_leased")).where(
+    users.c.id == bindparam("m_user")
+)
+# Rows that the version before has made since the migration.
+UNNAMED = (
+    select(users.c.id, partners.c.name, issuers.c.issuer, users.c.subject)
+    .join_from(users, issuers)
+    .join(partners)
+    .where(users.c.user_hash.is_(None))
+    .limit(1000)
+)
+NAME = update(users).where(users.c.id == bindparam("m_user")).values(user_hash=bindparam("p_hash"))
 
 
-def begin(dialect: Dialect, limits: Limits) -> Insert:
-    """One statement that makes or claims the row: two requests cannot both get it."""
+def claim(dialect: Dialect, limits: RefusalLimits) -> Insert:
+    """Return the one statement that creates or claims a row: two requests cannot both get it."""
     attempt = {
         "attempt_id": bindparam("p_attempt", type_=users.c.attempt_id.type),
         "attempt_request": bindparam("p_request", type_=users.c.attempt_request.type),
@@ -98,56 +199,77 @@ def begin(dialect: Dialect, limits: Limits) -> Insert:
         "attempt_email": bindparam("p_email", type_=users.c.attempt_email.type),
         "attempt_started_at": now(),
         "attempt_sent_at": now(),
+        "attempt_tries": literal_column("0"),
+        "step": bindparam("p_step", type_=users.c.step.type),
+        "step_of": bindparam("p_attempt", type_=users.c.step_of.type),
+        "step_payment_method": bindparam("p_payment_method", type_=users.c.payment_method_id.type),
         "lease_holder": bindparam("p_attempt", type_=users.c.lease_holder.type),
         "lease_until": LEASE,
+    }
+    user = {
+        "user_hash": bindparam("p_user", type_=users.c.user_hash.type),
+        "issuer_id": bindparam("p_issuer", type_=users.c.issuer_id.type),
+        "subject": bindparam("p_subject", type_=users.c.subject.type),
     }
     by_partner = limits.refused(
         refusals.c.partner_id == bindparam("p_partner", type_=refusals.c.partner_id.type)
     )
     # By name: SQLAlchemy does not correlate subqueries of this clause, and would join all users.
     by_user = limits.refused(refusals.c.user_id == literal_column("users.id"))
-    row = select(
-        bindparam("p_issuer", type_=users.c.issuer_id.type),
-        bindparam("p_subject", type_=users.c.subject.type),
-        *attempt.values(),
-    ).where(by_partner.scalar_subquery() < limits.per_partner)
+    row = select(*user.values(), *attempt.values()).where(
+        by_partner.scalar_subquery() < limits.per_partner
+    )
     insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect.name]
-    statement: Any = insert(users).from_select(["issuer_id", "subject", *attempt], row)
+    statement: Any = insert(users).from_select([*user, *attempt], row)
+    excluded = statement.excluded
     claimed: Insert = statement.on_conflict_do_update(
-        index_elements=["issuer_id", "subject"],
+        index_elements=["user_hash"],
         set_={
-            **{name: statement.excluded[name] for name in attempt},
+            **{name: excluded[name] for name in (*user, *attempt)},
             "attempt_customer_id": users.c.stripe_customer_id,
+            "step": case(
+                (
+                    users.c.default_kind.is_not(None),
+                    bindparam("p_step_of_pm_customer", type_=users.c.step.type),
+                ),
+                (
+                    users.c.stripe_customer_id.is_not(None),
+                    bindparam("p_step_of_customer", type_=users.c.step.type),
+                ),
+                else_=excluded.step,
+            ),
         },
         where=(
             users.c.attempt_id.is_(None)
-            & users.c.token_hash.is_distinct_from(statement.excluded.attempt_token_hash)
+            & users.c.token_hash.is_distinct_from(excluded.attempt_token_hash)
             & (by_user.scalar_subquery() < limits.per_user)
         ),
     )
+    # The refusal itself, not whether it is NULL: SQLite before 3.41 answers the comparison with
+    # true in RETURNING, whatever the value.
     return claimed.returning(
         users.c.id,
         users.c.attempt_customer_id,
         users.c.attempt_started_at,
-        users.c.refusal.is_not(None).label("was_refused"),
+        users.c.step,
+        users.c.refusal,
     )
 
 
-def look(limits: Limits) -> Select[Any]:
-    """A row in any case, so that the limits of a new user's partner are told as well."""
-    issuer = bindparam("p_issuer", type_=users.c.issuer_id.type)
-    subject = bindparam("p_subject", type_=users.c.subject.type)
+def get(limits: RefusalLimits) -> Select[Any]:
+    """Return a query for a user's row and the limits; one row in any case, NULL for a new user."""
+    user = bindparam("p_user", type_=users.c.user_hash.type)
     partner = bindparam("p_partner", type_=refusals.c.partner_id.type)
     one = select(literal(1).label("one")).subquery()
     columns = limits.columns(
         refusals.c.user_id == users.c.id, refusals.c.partner_id == partner, beside=users
     )
-    row = one.outerjoin(users, (users.c.issuer_id == issuer) & (users.c.subject == subject))
     is_leased = (users.c.lease_until > now()).label("is_leased")
+    row = one.outerjoin(users, users.c.user_hash == user)
     return select(users, is_leased, *columns).select_from(row)
 
 
-def refused_of_user(limits: Limits) -> Select[Any]:
-    """How many cards of one user were refused in the window."""
+def refused_of_user(limits: RefusalLimits) -> Select[Any]:
+    """Return a query for the number of a user's refused cards in the window."""
     query: Select[Any] = limits.refused(refusals.c.user_id == bindparam("p_user"))
     return query

@@ -158,7 +158,14 @@ users = Table(
 Index("users_by_hash", users.c.user_hash, unique=True)
 # No two users may hold one customer.
 Index("users_by_customer", users.c.stripe_customer_id, unique=True)
-# The completer looks for open attempts among millions of settled users.
+# The completer looks for a few rows among millions of settled users: for cards to detach, and for
+# open attempts.
+Index(
+    "users_with_replaced_card",
+    users.c.id,
+    sqlite_where=users.c.replaced_payment_method_id.is_not(None),
+    postgresql_where=users.c.replaced_payment_method_id.is_not(None),
+)
 Index(
     "users_with_open_attempt",
     users.c.lease_until,

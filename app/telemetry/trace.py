@@ -22,6 +22,7 @@ class Trace:
         request_id: names it, in its answer, in the log and in Stripe's metadata.
         until: when its caller will have been answered, by `time.monotonic`.
         partner: the id of the calling partner, once that is certain.
+        user: the row of the user, once it is known.
         state: what the server tells of it; see `CALLER_IS_GONE`.
         seconds: how long it spent where; `checks` are credentials, parameters and body.
     """
@@ -30,6 +31,7 @@ class Trace:
     until: float = 0.0
     state: Mapping[str, Any] = field(default_factory=dict)
     partner: int | None = None
+    user: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 

@@ -147,6 +147,7 @@ class Edge:
             status=exchange.status,
             code=exchange.code,
             partner=traced.partner,
+            user=traced.user,
             seconds=round(seconds, 4),
             **traced.rounded(),
         )

@@ -21,8 +21,9 @@ from app.config import Settings
 from app.contract.document import Contract
 from app.customers.user import User
 from app.sandbox.standin.server import StandIn
-from app.service import make_attempts
+from app.service import make_rule
 from app.storage.database import Database
+from app.stripe_account.account import StripeAccount
 
 DOCUMENT = Contract.shipped("swagger.yaml").document
 RESPONSES = DOCUMENT["paths"]["/user/current/stripe_info"]["post"]["responses"]
@@ -102,9 +103,9 @@ def beside_another_request(world: World) -> httpx.Response:
 
 
 def beside_another_update(world: World) -> httpx.Response:
-    attempts = make_attempts(world.settings, world.database)
+    rule = make_rule(world.settings, world.database, StripeAccount("sk_test_unused"))
     user = User(1, 1, "Acme", "https://acme.example/", "user-1", email=None, is_test=False)
-    assert attempts.begin(user, "tok_mastercard")
+    assert rule.attempts.claim(user, "tok_mastercard")
     return world.caller.save("tok_visa")
 
 

@@ -78,7 +78,7 @@ def audit(
 
 
 def living(account: Account) -> dict[str, list[str]]:
-    """Give each user's live customers, by the row's id in their metadata."""
+    """Give each user's live customers, by the user's hash in their metadata."""
     by_user = defaultdict(list)
     for customer in account.live():
         by_user[customer.metadata.get("coord_user", "nobody")].append(customer.id)
@@ -91,7 +91,7 @@ def _customers(found: Findings, account: Account, rows: Any) -> None:
     owners = defaultdict(list)
     for row in rows:
         if row.stripe_customer_id is not None:
-            owners[row.stripe_customer_id].append(str(row.id))
+            owners[row.stripe_customer_id].append(bytes(row.user_hash).hex())
     alive = {customer.id: customer for customer in account.live()}
     found.orphans += [one for one in alive if one not in owners]
     for customer_id, users_of_it in owners.items():
@@ -132,7 +132,7 @@ def _remains(found: Findings, engine: Engine, account: Account) -> None:
                     elif (
                         table is users
                         and row["attempt_id"] is None
-                        and name.startswith(("attempt_", "lease_"))
+                        and name.startswith(("attempt_", "lease_", "step"))
                         and value is not None
                     ):
                         found.tokens.append(f"{row['subject']}: {name} is left")

@@ -67,7 +67,7 @@ def proxy(postgres: PostgreSql) -> Iterator[PgProxy]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody in this process wait long between two calls."""
-    monkeypatch.setattr("app.customers.save_card.PAUSES", (0.02, 0.05))
+    monkeypatch.setattr("app.customers.save_card.RETRY_PAUSES", (0.02, 0.05))
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def doomed(owner: Any, name: str, label: str) -> None:
     setattr(owner, name, passing)
 
 
-for arrow in ("begin", "accept"):
+for arrow in ("claim", "accept"):
     doomed(Attempts, arrow, arrow)
 for call in ("create_customer", "replace_source"):
     doomed(StripeAccount, call, "call")

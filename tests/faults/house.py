@@ -11,10 +11,16 @@ from faults.double import Double
 from sqlalchemy import Connection, event, update
 
 from app.customers.attempts import Attempts
+from app.customers.calls import Calls
 from app.customers.completer import Completer
-from app.customers.refusal_limits import Limits
-from app.customers.save_card import Customers, Patience
-from app.customers.token_cipher import Seal
+from app.customers.forget import Forgetting
+from app.customers.refusal_limits import RefusalLimits
+from app.customers.replaced_cards import ReplacedCards
+from app.customers.save_card import Customers
+from app.customers.steps import Cards
+from app.customers.timeouts import Timeouts
+from app.customers.token_cipher import TokenCipher
+from app.customers.upkeep import Upkeep
 from app.customers.user import User
 from app.storage.database import Database
 from app.storage.tables import issuers, now, partners, users
@@ -35,7 +41,14 @@ class Crashes:
     `<arrow>.after`; for a call to Stripe, `call.before` and `call.after`.
     """
 
-    ARROWS = ("begin", "take_over", "renew", "anew", "accept", "refuse", "release")
+    ARROWS = (
+        *("claim", "claim_to_forget", "take_over", "renew", "advance", "restart", "accept"),
+        *("refuse", "withdraw", "release", "erase"),
+    )
+    CALLS = (
+        *("create_customer", "replace_source", "create_payment_method", "attach", "set_default"),
+        "delete",
+    )
 
     def __init__(self, attempts: Attempts, stripe: StripeAccount, database: Database) -> None:
         self.point = ""
@@ -44,7 +57,7 @@ class Crashes:
         self._here = threading.local()
         for arrow in self.ARROWS:
             setattr(attempts, arrow, self._arrow(arrow, getattr(attempts, arrow)))
-        for call in ("create_customer", "replace_source"):
+        for call in self.CALLS:
             setattr(stripe, call, self._call(getattr(stripe, call)))
         self._engine = database.engine
         event.listen(self._engine, "commit", self._committing)
@@ -124,26 +137,29 @@ class House:
         network: Any = None,
         database: Database | None = None,
         secret: str = SECRET_KEY,
+        cards: Cards = "source",
     ) -> None:
         self._is_guest = database is not None
         self.database = database or Database(url)
         self.double = double
         self.request = request
-        limits = Limits(per_user, per_partner, 3600.0)
-        self.attempts = Attempts(self.database, Seal(secret), lease, limits)
+        limits = RefusalLimits(per_user, per_partner, 3600.0)
+        timeouts = Timeouts(call, request)
+        self.installation = self.database.installation()
+        self.attempts = Attempts(
+            self.database, TokenCipher(secret), lease, limits, self.installation, cards
+        )
+        self.upkeep = Upkeep(self.database, self.installation, limits.window)
         if network is None:
             self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)
         else:
             connections = "app.stripe_account.exchanges.HttpClient"
             with unittest.mock.patch(connections, return_value=network):
                 self.stripe = StripeAccount(SECRET_KEY)
-        self.customers = Customers(
-            self.attempts,
-            self.stripe,
-            self.database.installation(),
-            Patience(call, request),
-            limits,
-        )
+        self.calls = Calls(self.stripe, self.installation, is_live=False)
+        self.customers = Customers(self.attempts, self.calls, timeouts, limits)
+        self.forgetting = Forgetting(self.customers, self.attempts, timeouts)
+        self.replaced_cards = ReplacedCards(self.upkeep, self.stripe, call)
         self.crashes = Crashes(self.attempts, self.stripe, self.database)
         self.acknowledged: dict[str, Acknowledged] = {}
 
@@ -199,10 +215,12 @@ class House:
             connection.execute(statement)
 
     def let_leases_expire(self) -> None:
-        """End all leases, as time would after a crash."""
+        """End all leases, and the completer's pauses, as time would after a crash."""
         with self.database.writing() as connection:
             connection.execute(
-                update(users).where(users.c.lease_until > now()).values(lease_until=now() - 0.001)
+                update(users)
+                .where(users.c.lease_until.is_not(None))
+                .values(lease_until=now() - 61.0)
             )
 
     def grow_old(self, seconds: float) -> None:
@@ -224,7 +242,12 @@ class House:
     def completer(self, interval: float = 0.05) -> Iterator[Completer]:
         """Run the completer inside the block."""
         completer = Completer(
-            self.customers, self.attempts, self.database, Metrics(), interval=interval
+            self.customers,
+            self.upkeep,
+            self.replaced_cards,
+            self.database,
+            Metrics(),
+            interval=interval,
         )
         completer.start()
         try:
@@ -235,10 +258,10 @@ class House:
     def complete(self) -> int:
         """Do what the completer does, once, in this thread; tells how many stay open."""
         self.let_leases_expire()
-        for row in self.attempts.abandoned(1000):
+        for row in self.upkeep.expired(1000, all_of_them=True):
             with contextlib.suppress(Exception):
                 self.customers.complete(row.id, row.attempt_id, row.partner_id)
-        return self.attempts.open_ones()[0]
+        return self.upkeep.open_attempts()[0]
 
     def audit(self) -> Findings:
         """Compare with Stripe."""

@@ -23,14 +23,22 @@ from app.http_client import NoResponse
 PATIENCE = 60.0
 # Where a request can be held up; not within a transaction, which no process is held up in for long.
 STOPS = [
-    *("begin.at", "begin.after", "take_over.at", "take_over.after", "call.before", "call.after"),
-    *("accept.at", "accept.after", "refuse.at", "release.at", "renew.at", "anew.at", "anew.after"),
+    *("claim.at", "claim.after", "take_over.at", "take_over.after", "call.before", "call.after"),
+    *(
+        "accept.at",
+        "accept.after",
+        "refuse.at",
+        "release.at",
+        "renew.at",
+        "restart.at",
+        "restart.after",
+    ),
     "sleep",
 ]
 # Where it can end as by SIGKILL.
 ENDS = [
     *STOPS,
-    *(f"{arrow}.before" for arrow in ("begin", "take_over", "accept", "refuse", "anew")),
+    *(f"{arrow}.before" for arrow in ("claim", "take_over", "accept", "refuse", "restart")),
 ]
 
 here = threading.local()

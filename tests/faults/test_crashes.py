@@ -16,7 +16,7 @@ OpenHouse = Callable[..., House]
 
 # Passed by every request that succeeds.
 ALWAYS = [
-    f"{arrow}.{when}" for arrow in ("begin", "call", "accept") for when in ("before", "after")
+    f"{arrow}.{when}" for arrow in ("claim", "call", "accept") for when in ("before", "after")
 ]
 
 
@@ -53,7 +53,7 @@ def test_crash_is_mended_by_whoever_comes_next(
         ("renew", "500 kept and executed"),
         ("renew", "reset after execution"),
         ("renew", "reset before execution"),
-        ("anew", "500 kept"),
+        ("restart", "500 kept"),
         ("release", "500 kept"),
         ("release", "reset after execution"),
     ],
@@ -98,7 +98,7 @@ def test_crash_after_crash(open_house: OpenHouse, double: Double) -> None:
     """Each heir dies in turn, at each point: the last one finds one customer."""
     token = double.account.token()
     for point in (
-        "begin.after",
+        "claim.after",
         "take_over.before",
         "take_over.after",
         "call.before",

@@ -14,7 +14,7 @@ from faults.litter import Litter
 from faults.world import Load, World, program
 from support.server_process import ServerProcess, serving
 
-POINTS = ["begin.before", "begin.after", "call.at", "call.after", "accept.before", "accept.after"]
+POINTS = ["claim.before", "claim.after", "call.at", "call.after", "accept.before", "accept.after"]
 # How many servers live at a time, how many clients call them, and how many kills there are.
 SERVERS, CLIENTS, KILLS = 3, 16, 100
 # How many cards are saved before a kill at most, and how long the request has that comes just

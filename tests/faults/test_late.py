@@ -123,7 +123,7 @@ def test_process_that_slept_before_its_call(open_house: OpenHouse, double: Doubl
     assert outcome in ([other.row().stripe_customer_id], ["token_already_used"])
 
 
-@pytest.mark.parametrize("arrow", ["accept", "refuse", "renew", "anew", "release"])
+@pytest.mark.parametrize("arrow", ["accept", "refuse", "renew", "restart", "release"])
 def test_process_that_slept_before_it_wrote(
     open_house: OpenHouse, double: Double, arrow: str
 ) -> None:
@@ -133,7 +133,7 @@ def test_process_that_slept_before_it_wrote(
     old = double.account.token("card_declined" if arrow == "refuse" else None)
     if arrow in ("renew", "release"):
         double.fail(FAULTS["503"], times=1 if arrow == "renew" else 3)
-    elif arrow == "anew":
+    elif arrow == "restart":
         double.fail(FAULTS["500 kept"])
     new = double.account.token()
     asleep, awake = threading.Event(), threading.Event()

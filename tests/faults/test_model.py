@@ -139,7 +139,7 @@ class Model(RuleBasedStateMachine):
     def complete(self, process: int, faults: list[Fault], stop: str, end: str) -> None:
         """A completer takes what is open."""
         house = self.houses[process % PROCESSES]
-        for row in house.attempts.abandoned(10):
+        for row in house.upkeep.expired(10, all_of_them=True):
             if house not in self.houses:
                 return  # it ended at the one before
             work = Running(
@@ -193,7 +193,7 @@ class Model(RuleBasedStateMachine):
         before = [self.row(subject) for subject in USERS]
         run = Reconciliation(
             house.customers,
-            house.attempts,
+            house.upkeep,
             house.database,
             house.stripe,
             house.database.installation(),
@@ -232,7 +232,7 @@ class Model(RuleBasedStateMachine):
             if row is None or row.attempt_id is not None:
                 continue
             assert row.attempt_token is row.lease_holder is row.attempt_email is None
-            customer = alive.get(str(row.id))
+            customer = alive.get(bytes(row.user_hash).hex())
             if customer is None:
                 gone = row.stripe_customer_id
                 assert gone is None or self.account.customers[gone].deleted
@@ -365,6 +365,7 @@ class Model(RuleBasedStateMachine):
 def simulated_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait in earnest."""
     monkeypatch.setattr("app.customers.save_card.time", Clock())
+    monkeypatch.setattr("app.customers.settle.time", Clock())
 
 
 @pytest.fixture

@@ -11,9 +11,15 @@ from faults.house import House
 from faults.scripted import FAULTS, Fault, stripe_error
 from structlog.testing import capture_logs
 
+from app.customers.attempt import token_hash
 from app.customers.completer import Completer
-from app.customers.save_card import token_hash
-from app.errors import CardRefused, StorageUnavailable, StripeUnavailable, UsersApiError
+from app.errors import (
+    CardRefused,
+    ParameterRefused,
+    StorageUnavailable,
+    StripeUnavailable,
+    UsersApiError,
+)
 from app.telemetry.metrics import Metrics
 
 OpenHouse = Callable[..., House]
@@ -33,7 +39,7 @@ def leave_open(house: House, double: Double) -> str:
 
 def complete(house: House) -> str:
     """Do what the completer does with the one attempt that is open."""
-    (row,) = house.attempts.abandoned(10)
+    (row,) = house.upkeep.expired(10, all_of_them=True)
     return house.customers.complete(row.id, row.attempt_id, row.partner_id)
 
 
@@ -84,21 +90,22 @@ def test_who_waits_is_refused_alike(open_house: OpenHouse, double: Double, kind:
     assert houses[0].audit().is_clean, houses[0].audit()
 
 
-def test_nonsense_of_stripes_is_unknown(house: House, double: Double) -> None:
-    """It misses a customer that it was not asked about."""
-    token = double.account.token()
+def test_customer_missing_for_a_call_that_names_none_is_our_fault(
+    house: House, double: Double
+) -> None:
+    """The caller is not asked for another token, and nothing is left open."""
     double.fail(GONE, times=None)
-    with pytest.raises(StripeUnavailable):
-        house.save(token)
+    with pytest.raises(ParameterRefused):
+        house.save(double.account.token())
     double.heal()
-    house.save(token)
+    house.save(double.account.token())
     assert house.audit().is_clean, house.audit()
 
 
 def test_request_without_time_left_does_not_call_stripe(house: House, double: Double) -> None:
-    """The database took all of it; the attempt stays open."""
+    """The database took all of it; the attempt is withdrawn."""
     token = double.account.token()
-    house.crashes.pauses["begin.after"] = lambda: time.sleep(house.request + 0.1)
+    house.crashes.pauses["claim.after"] = lambda: time.sleep(house.request + 0.1)
     with pytest.raises(StripeUnavailable):
         house.save(token)
     assert double.calls == []
@@ -110,7 +117,14 @@ def test_request_without_time_left_does_not_call_stripe(house: House, double: Do
 
 
 def completer(house: House) -> Completer:
-    return Completer(house.customers, house.attempts, house.database, Metrics(), interval=60.0)
+    return Completer(
+        house.customers,
+        house.upkeep,
+        house.replaced_cards,
+        house.database,
+        Metrics(),
+        interval=60.0,
+    )
 
 
 def test_completer_tells_what_became_of_each(house: House, double: Double) -> None:
@@ -118,13 +132,13 @@ def test_completer_tells_what_became_of_each(house: House, double: Double) -> No
     leave_open(house, double)
     house.let_leases_expire()
     with capture_logs() as logged:
-        completer(house)._settle_all()
+        completer(house)._round()
     assert [event["outcome"] for event in logged] == [house.row().stripe_customer_id]
     leave_open(house, double)
     double.fail(FAULTS["503"], times=None)
     house.let_leases_expire()
     with capture_logs() as logged:
-        completer(house)._settle_all()
+        completer(house)._round()
     outcomes = [event["outcome"] for event in logged if event["event"] == "completed"]
     assert outcomes == ["stripe_unavailable"]
 
@@ -135,7 +149,7 @@ def test_completer_that_is_told_to_stop_begins_nothing(house: House, double: Dou
     stopping = completer(house)
     stopping._stopping.set()
     calls = len(double.calls)
-    stopping._settle_all()
+    stopping._round()
     assert len(double.calls) == calls
 
 
@@ -146,13 +160,13 @@ def test_completer_outlives_what_goes_wrong(
     """It looks again: a service without it would leave attempts open for ever."""
     looks: list[float] = []
 
-    def abandoned(_most: int) -> list[Any]:
+    def expired(_most: int) -> list[Any]:
         looks.append(time.monotonic())
         if len(looks) == 1:
             raise error
         return []
 
-    monkeypatch.setattr(house.attempts, "abandoned", abandoned)
+    monkeypatch.setattr(house.upkeep, "expired", expired)
     with capture_logs() as logged, house.completer(interval=0.01):
         deadline = time.monotonic() + 10
         while len(looks) < 3:
@@ -165,9 +179,9 @@ def test_completer_outlives_what_goes_wrong(
 def test_one_completer_is_at_work_among_many(open_house: OpenHouse) -> None:
     """The others wait for its lease to end."""
     first, second = completer(open_house()), completer(open_house())
-    assert first._is_my_turn()
-    assert not second._is_my_turn()
-    assert first._is_my_turn()
+    assert first._takes_lease()
+    assert not second._takes_lease()
+    assert first._takes_lease()
 
 
 def test_refused_token_of_another_request_is_not_this_callers_business(

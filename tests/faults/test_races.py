@@ -124,7 +124,7 @@ def test_who_waits_gets_the_answer_even_if_another_card_came_in_between(
     first.save(double.account.token())
     token = double.account.token(None if outcome == "saved" else "card_declined")
     looked, go_on = threading.Event(), threading.Event()
-    look = waiting.attempts.look
+    look = waiting.attempts.get
 
     def look_and_pause(user: object) -> object:
         row = look(user)  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ def test_who_waits_gets_the_answer_even_if_another_card_came_in_between(
         assert go_on.wait(10)
         return row
 
-    waiting.attempts.look = look_and_pause  # type: ignore[method-assign,assignment]
+    waiting.attempts.get = look_and_pause  # type: ignore[method-assign,assignment]
     double.fail(FAULTS["hangs after execution"], token=token)
     with ThreadPoolExecutor(2) as threads:
         one = threads.submit(at_once, [first], [token])
@@ -153,14 +153,14 @@ def test_caller_that_hangs_up_takes_nobody_with_it(open_house: OpenHouse, double
     house = open_house()
     user, token = house.user(), double.account.token()
     begun, go_on = threading.Event(), threading.Event()
-    begin = house.attempts.begin
+    begin = house.attempts.claim
 
     def begin_late(*args: Any) -> Any:
         begun.set()
         assert go_on.wait(10)
         return begin(*args)
 
-    house.attempts.begin = begin_late  # type: ignore[method-assign]
+    house.attempts.claim = begin_late  # type: ignore[method-assign]
 
     def call(name: str, is_gone: bool) -> str:
         trace.begin(name, 10.0, {trace.CALLER_IS_GONE: lambda: is_gone})

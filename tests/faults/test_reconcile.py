@@ -23,7 +23,7 @@ def run(house: House, *, dry: bool = False, said: list[str] | None = None) -> li
     progress: Any = said.append if said is not None else lambda _words: None
     run = Reconciliation(
         house.customers,
-        house.attempts,
+        house.upkeep,
         house.database,
         house.stripe,
         house.database.installation(),
@@ -164,7 +164,7 @@ def test_customer_that_gets_its_owner_meanwhile_is_no_orphan(
     house, other = open_house(), open_house()
     leave_open(house, double)
     house.grow_old(3600)
-    double.fail(FAULTS["503"], times=3)  # so that it stays open at first
+    double.fail(FAULTS["503"])  # so that it stays open at first
     reads: list[str] = []
 
     def settle_between_two_reads(*told: Any) -> None:

@@ -19,7 +19,14 @@ from sqlalchemy.engine import make_url
 
 from app.errors import CardRefused, StorageUnavailable, StripeUnavailable, UsersApiError
 
-ARROWS = ("begin", "take_over", "renew", "anew", "accept", "refuse", "release")
+ARROWS = ("claim", "take_over", "renew", "restart", "accept", "refuse", "withdraw", "release")
+# These store an outcome, so they are tried again while the request has time.
+STORE = {
+    "accept": None,
+    "refuse": CardRefused,
+    "withdraw": StripeUnavailable,
+    "release": StripeUnavailable,
+}
 Trouble = Callable[[], contextlib.AbstractContextManager[None]]
 
 
@@ -33,25 +40,34 @@ def arrive_at(house: House, double: Double, arrow: str) -> str:
         double.heal()
     elif arrow == "renew":
         double.fail(FAULTS["reset after execution"])
-    elif arrow == "anew":
+    elif arrow == "restart":
         double.fail(FAULTS["500 kept"])
     elif arrow == "release":
         double.fail(FAULTS["reset after execution"], times=None)
+    elif arrow == "withdraw":
+        double.fail(FAULTS["429"])
     return token
 
 
 def check(
-    house: House, double: Double, has_customer: bool, arrow: str, point: str, trouble: Trouble
+    house: House,
+    double: Double,
+    has_customer: bool,
+    arrow: str,
+    point: str,
+    trouble: Trouble,
+    *,
+    is_brief: bool = False,
 ) -> None:
-    """Meet trouble at an arrow, and recover from it."""
+    """Meet trouble at a transition, and recover from it."""
     house.save(double.account.token(), "somebody else")
     before = house.save(double.account.token()) if has_customer else None
     token = arrive_at(house, double, arrow)
     with contextlib.ExitStack() as lasting:
         house.crashes.pauses[f"{arrow}.{point}"] = lambda: lasting.enter_context(trouble())
-        with pytest.raises(StorageUnavailable) as told:
+        expected = STORE.get(arrow) if is_brief and arrow in STORE else StorageUnavailable
+        with pytest.raises(expected) if expected else contextlib.nullcontext():
             house.save(token)
-        assert told.value.code == "storage_unavailable"
     assert not house.crashes.pauses
     double.heal()
     house.let_leases_expire()
@@ -131,7 +147,7 @@ def test_failed_commit_to_sqlite_leaves_no_transaction_open(
     with House(sqlite_url, double) as house, House(sqlite_url, double) as other:
         house.save(double.account.token())
         with contextlib.ExitStack() as lasting:
-            house.crashes.pauses["begin.before"] = lambda: lasting.enter_context(fill_disk(path)())
+            house.crashes.pauses["claim.before"] = lambda: lasting.enter_context(fill_disk(path)())
             with pytest.raises(StorageUnavailable):
                 house.save(double.account.token(), "user-2")
         other.save(double.account.token(), "user-3")
@@ -255,7 +271,8 @@ def test_trouble_at_each_commit_to_postgresql(
     }
     name = psycopg.conninfo.conninfo_to_dict(postgresql_url)["dbname"]
     with House(proxy.url(str(name)), double, call=0.2, request=3.0) as house:
-        check(house, double, has_customer, arrow, *troubles[trouble])
+        is_brief = trouble.startswith("cut")
+        check(house, double, has_customer, arrow, *troubles[trouble], is_brief=is_brief)
 
 
 # Fires before the trigger of PostgreSQL's own that looks for the issuer.

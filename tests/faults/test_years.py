@@ -10,7 +10,7 @@ from faults.house import House
 from faults.scripted import FAULTS, LATE, Fault, stripe_error
 
 from app.customers.attempts import Attempts
-from app.customers.token_cipher import Seal
+from app.customers.token_cipher import TokenCipher
 from app.errors import StripeUnavailable, TokenRefused
 
 OpenHouse = Callable[..., House]
@@ -166,7 +166,7 @@ def test_parameters_of_another_version_under_the_same_key(
     """Stripe tells of a mismatch: what the old version made is found, else it is made once."""
     token = double.account.token()
     leave_open(house, double, token, "reset after execution" if executed else "500 kept")
-    house.customers._installation = "of another version"
+    house.calls._installation = "of another version"
     if not executed:
         with pytest.raises(StripeUnavailable):
             house.save(token)
@@ -183,7 +183,7 @@ def test_token_sealed_with_a_secret_that_is_no_more(
     """What Stripe did is found; else the user is asked for another token, but not too early."""
     token = double.account.token()
     leave_open(house, double, token, f"reset {'after' if executed else 'before'} execution")
-    house.attempts._seal = Seal("sk_test_another")
+    house.attempts._cipher = TokenCipher("sk_test_another")
     if executed:
         house.save(token)
         assert len(double.account.live()) == 1
@@ -229,7 +229,7 @@ def test_two_completers_at_once(open_house: OpenHouse, double: Double) -> None:
     double.processing = 0.01
     deadline = time.monotonic() + 20
     with first.completer(), second.completer():
-        while first.attempts.open_ones()[0]:
+        while first.upkeep.open_attempts()[0]:
             assert time.monotonic() < deadline
             time.sleep(0.02)
     assert sorted(one.token for one in double.account.ledger) == sorted(tokens.values())
@@ -238,6 +238,6 @@ def test_two_completers_at_once(open_house: OpenHouse, double: Double) -> None:
 
 def begun(attempts: Attempts, house: House, subject: str, token: str) -> object:
     """Begin an attempt and do no more."""
-    attempt = attempts.begin(house.user(subject), token)
+    attempt = attempts.claim(house.user(subject), token)
     assert attempt is not None
     return attempt

@@ -6,6 +6,7 @@ leaves the new columns as they are, so `step_of` names the attempt that they bel
 """
 
 import hashlib
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,9 +32,17 @@ def upgrade() -> None:
     op.create_index("users_by_hash", "users", ["user_hash"], unique=True)
     op.drop_index("users_by_stripe_customer_id", "users")
     op.create_index("users_by_customer", "users", ["stripe_customer_id"], unique=True)
+    is_replaced = sa.text("replaced_payment_method_id IS NOT NULL")
+    op.create_index(
+        "users_with_replaced_card",
+        "users",
+        ["id"],
+        sqlite_where=is_replaced,
+        postgresql_where=is_replaced,
+    )
 
 
-def _new_columns() -> list[sa.Column]:
+def _new_columns() -> list[sa.Column[Any]]:
     return [
         sa.Column("user_hash", sa.LargeBinary(32)),
         sa.Column("default_kind", sa.String(16)),
@@ -96,7 +105,7 @@ def _rebuild_in_sqlite() -> None:
     op.execute("PRAGMA defer_foreign_keys = ON")
     op.execute("CREATE TABLE users_before AS SELECT * FROM users")
     op.drop_table("users")
-    old = [
+    old: list[sa.Column[Any]] = [
         sa.Column("id", ID, primary_key=True),
         sa.Column("issuer_id", ID, sa.ForeignKey("issuers.id")),
         sa.Column("subject", sa.String(255)),

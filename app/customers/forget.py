@@ -1,0 +1,63 @@
+"""The right to erasure: a user's customer and all that is stored of the user are deleted."""
+
+import time
+
+from app.customers.attempts import Attempts
+from app.customers.save_card import Customers
+from app.customers.timeouts import LAST_POLL, Timeouts
+from app.errors import CardRefused, ParameterRefused, TokenRefused, UpdateInProgress
+
+
+class Forgetting:
+    """Forgets users, by an attempt of its own kind.
+
+    A crash leaves that attempt open, and the completer finishes it. A request of the same user
+    waits for its end, and then begins anew.
+
+    Args:
+        customers: settles attempts.
+        attempts: the users' rows.
+        timeouts: how long to wait.
+    """
+
+    def __init__(self, customers: Customers, attempts: Attempts, timeouts: Timeouts) -> None:
+        self._customers = customers
+        self._attempts = attempts
+        self._timeouts = timeouts
+
+    def forget(self, user_id: int) -> bool:
+        """Delete a user's customer at Stripe, then the row; an open attempt is settled first.
+
+        Args:
+            user_id: the row.
+
+        Returns:
+            False if there is no such row.
+
+        Raises:
+            UpdateInProgress: requests kept the row busy for as long as one may take.
+            StripeUnavailable, StorageUnavailable, Misconfigured: once the row is claimed, the
+                completer goes on; the command can be repeated in any case.
+        """
+        is_known = False
+        deadline = time.monotonic() + self._timeouts.request
+        while time.monotonic() < deadline:
+            if attempt := self._attempts.claim_to_forget(user_id):
+                self._customers.settle(attempt, None, deadline)
+                return True
+            row = self._attempts.get_by_id(user_id)
+            if row is None:
+                return is_known
+            is_known = True
+            if row.is_leased:
+                time.sleep(LAST_POLL)
+            else:
+                self._complete(user_id, row.attempt_id)
+        raise UpdateInProgress
+
+    def _complete(self, user_id: int, attempt_id: str) -> None:
+        try:
+            self._customers.complete(user_id, attempt_id, None)
+        except (CardRefused, TokenRefused, ParameterRefused):
+            # Settled all the same.
+            return

@@ -1,0 +1,56 @@
+"""Detaches the card that a new one has replaced, where this service attached it.
+
+A PaymentMethod stays attached when another becomes the default, and a customer can have a few
+hundred at most. A source needs nothing: Stripe deletes it when it is replaced.
+"""
+
+import structlog
+
+from app.customers.pacer import Pacer
+from app.customers.upkeep import Upkeep
+from app.errors import TokenRefused, UsersApiError
+from app.stripe_account.account import CustomerGone, OutcomeUnknown, StripeAccount
+
+log = structlog.get_logger()
+
+# Rows in one round of the completer, each with two calls.
+MOST_IN_A_ROUND = 50
+
+
+class ReplacedCards:
+    """Works through the rows that name a replaced card.
+
+    Args:
+        upkeep: finds the rows.
+        stripe: Coord's account.
+        timeout: for one call, in seconds.
+    """
+
+    def __init__(self, upkeep: Upkeep, stripe: StripeAccount, timeout: float) -> None:
+        self._upkeep = upkeep
+        self._stripe = stripe
+        self._timeout = timeout
+
+    def detach(self, pacer: Pacer) -> None:
+        """Detach replaced cards; what fails now is tried again in a later round."""
+        for row in self._upkeep.replaced_cards(MOST_IN_A_ROUND):
+            if not pacer.wait():
+                return
+            card = row.replaced_payment_method_id
+            try:
+                self._detach(row.stripe_customer_id, card)
+            except (UsersApiError, OutcomeUnknown) as error:
+                log.warning("replaced card not detached", user=row.id, reason=str(error))
+                return
+            self._upkeep.record_detached(row.id, card)
+
+    def _detach(self, customer_id: str, card: str) -> None:
+        """Detach a card, unless it is the default again, or not there any more."""
+        try:
+            customer = self._stripe.retrieve(customer_id, timeout=self._timeout)
+            payment_method = self._stripe.retrieve_payment_method(card, timeout=self._timeout)
+            is_ours = payment_method is not None and payment_method.customer == customer_id
+            if is_ours and customer.default_payment_method != card:
+                self._stripe.detach(card, timeout=self._timeout)
+        except (CustomerGone, TokenRefused):
+            return
