@@ -1,15 +1,15 @@
-"""The README's figures: written anew between two marks, from what was measured."""
+"""The figures in tests/bench/README.md: written between two marks, from what was measured."""
 
 from typing import Any
 
 from bench.table import markdown
 
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
-PICTURES = "tests/bench/results"
+PICTURES = "results"
 
 
 def with_figures(text: str, results: dict[str, Any], command: str) -> str:
-    """Put figures into the README.
+    """Return the README with new figures.
 
     Args:
         text: of the README, with both marks in it.

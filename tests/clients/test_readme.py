@@ -1,4 +1,4 @@
-"""The README's lines for callers, run as they stand against the sandbox."""
+"""The lines for callers in README.md and openapi/README.md, run as written on the sandbox."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 from clients.calls import Call
 from clients.node_clients import run
 
-README = Path(__file__).parent.parent.parent / "README.md"
+ROOT = Path(__file__).parents[2]
+TEXT = "".join((ROOT / name).read_text() for name in ("README.md", "openapi/README.md"))
 LIVE = "https://api.coord.co"
 
 pytestmark = [
@@ -25,10 +26,8 @@ pytestmark = [
 
 
 def block(language: str, word: str, document: str) -> str:
-    """Give the README's block of code that holds the word, for the sandbox's address."""
-    blocks = re.findall(
-        rf"^```{language}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL
-    )
+    """Return the block of code that holds the word, with the sandbox's address."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     [found] = (one for one in blocks if word in one and LIVE in one)
     return str(found).replace(LIVE, document.removesuffix("/v1/users/swagger.json"))
 
@@ -53,7 +52,7 @@ def test_lines_in_javascript(document: str, good: Call, tmp_path: Path) -> None:
 
 
 def test_lines_for_curl(document: str, good: Call) -> None:
-    """The answer is the one that stands below them."""
+    """The response has the members that the README shows below them."""
     lines = block("sh", "curl", document).replace("tok_123", good.token)
     environ = {**os.environ, "ACCESS_KEY": good.access_key, "USER_JWT": good.user_jwt}
     done = subprocess.run(

@@ -1,4 +1,7 @@
-"""What the README says, done letter by letter but for the ports and the folder of the command."""
+"""The lines of openapi/README.md that evoke each error, run as written.
+
+Only the ports and the folder of the command are replaced.
+"""
 
 import json
 import os
@@ -14,21 +17,21 @@ from support.server_process import reserved_port
 
 from app.contract.document import Contract
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+README = (Path(__file__).parents[2] / "openapi/README.md").read_text("utf-8")
 ROWS = dict(re.findall(r"^\| `(\w+)` \| `(.+)` \|$", README, re.MULTILINE))
 # These keep the user from saving cards for a while, so each has a sandbox to itself.
 LAST = ("update_in_progress", "too_many_attempts")
 
 
 def block(name: str) -> str:
-    """Give the code that follows a mark."""
+    """Return the code that follows a mark."""
     found = re.search(rf"<!-- {name} -->\n```sh\n(.*?)```", README, re.DOTALL)
     assert found, name
     return found[1].replace(".venv/bin/coord-users", str(COMMAND))
 
 
 class Shell:
-    """A terminal of somebody who reads on where the sandbox is explained."""
+    """The reader's second terminal, beside the sandbox."""
 
     def __init__(self, sandbox: Printed) -> None:
         self._known = {
@@ -44,7 +47,7 @@ class Shell:
         self._other_port = reserved_port()
 
     def run(self, text: str) -> str:
-        """Run lines, and give what they print."""
+        """Run lines, and return what they print."""
         text = text.replace("8080", self._port).replace("8081", self._other_port)
         done = subprocess.run(
             ["bash", "-euc", text],
@@ -57,14 +60,14 @@ class Shell:
         return done.stdout
 
     def code(self, row: str, before: str = "") -> str:
-        """Run a row of the table, and give the code that the last answer tells."""
+        """Run a row of the table, and return the code in the last response."""
         last = self.run(f"{block('save')}{before}\n{ROWS[row]}").strip().splitlines()[-1]
         return str(json.loads(last)["code"])
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    """Give a terminal beside a sandbox."""
+    """A terminal beside a sandbox."""
     need("curl", "apt-get install curl")
     with sandbox_of_its_own(tmp_path) as printed:
         yield Shell(printed)
@@ -80,14 +83,14 @@ for _ in $(seq 200); do curl -sf http://127.0.0.1:8081/readyz > /dev/null && bre
 
 
 def test_each_error_is_shown(shell: Shell) -> None:
-    """The line in the table gives the code in the table."""
+    """The line in the table evokes the code in the table."""
     needs = {"partner_mismatch": block("other"), "overloaded": IMPATIENT}
     rows = [row for row in ROWS if row not in LAST]
     assert {row: shell.code(row, needs.get(row, "")) for row in rows} == {row: row for row in rows}
 
 
 def test_update_in_progress_is_shown(shell: Shell) -> None:
-    """409, from a server that waits for less long than the other saves the card."""
+    """409, from a server that waits for less time than the other needs to save the card."""
     assert shell.code("update_in_progress", IMPATIENT) == "update_in_progress"
 
 
