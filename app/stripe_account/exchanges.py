@@ -184,11 +184,11 @@ class Exchanges:
             forget_frames(error)
             raise self._meaning(call, error, key) from error
         except Unreadable as error:
-            self._discard()
+            self._http.discard()
             raise OutcomeUnknown(f"not the answer to this call: {error}") from error
         except Exception as error:
             # Some bodies make the SDK stumble, long after Stripe has acted.
-            self._discard()
+            self._http.discard()
             raise OutcomeUnknown(f"unreadable answer: {type(error).__name__}") from error
 
     def _meaning(self, call: Call, error: stripe.StripeError, key: str | None) -> Exception:
@@ -198,13 +198,9 @@ class Exchanges:
         try:
             self._require_echo(headers, key)
         except Unreadable as wrong:
-            self._discard()
+            self._http.discard()
             return OutcomeUnknown(f"not the answer to this call: {wrong}")
         return reading(call, Failure(error.http_status, headers, error.json_body))
-
-    def _discard(self) -> None:
-        """Close the connection that the answer came over, and with it all that are idle."""
-        self._http.close()
 
     @staticmethod
     def _require_echo(headers: Mapping[str, str], key: str | None) -> None:

@@ -77,8 +77,11 @@ class Network:
     def within(self, _seconds: float) -> Iterator[None]:
         yield
 
+    def discard(self) -> None:
+        """Close no connection, as there is none."""
+
     def close(self) -> None:
-        """Nothing is open."""
+        """Close no connection, as there is none."""
 
     def request(
         self, method: str, url: str, headers: Any, body: str | None = None

@@ -100,7 +100,7 @@ def read(entry: dict[str, Any]) -> str:
             return "gone"
         return "done"
     if entry["status"] < 200:
-        # The HTTP client reads on; see tests/test_http_client.py.
+        # The HTTP client reads on; see tests/http_client/test_interim.py.
         return "ignore"
     return meaning(reading(call_of(entry), failure_of(entry)))
 
