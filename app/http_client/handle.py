@@ -14,8 +14,8 @@ from werkzeug.datastructures import Headers
 CONNECT_SECONDS = 5.0
 FINAL_STATUS = re.compile(rb"HTTP/1\.[01] [2-9][0-9][0-9][ \r]")
 END_OF_HEAD = b"\r\n"
-# An option of libcurl that pycurl has no name for; see include/curl/curl.h.
-QUICK_EXIT = 322
+# Options of libcurl that pycurl has no names for; see include/curl/curl.h.
+SUPPRESS_CONNECT_HEADERS, QUICK_EXIT = 265, 322
 OPTIONS: Mapping[int, int | str] = {
     # Instead of the versions of all that libcurl is built of.
     pycurl.USERAGENT: "coord-users",
@@ -30,6 +30,8 @@ OPTIONS: Mapping[int, int | str] = {
     pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
     # The credentials are for the host that the caller names.
     pycurl.FOLLOWLOCATION: 0,
+    # A proxy's own response is not part of the server's.
+    SUPPRESS_CONNECT_HEADERS: 1,
     # An identifier may be "..".
     pycurl.PATH_AS_IS: 1,
 }
@@ -143,9 +145,14 @@ class Handle:
             return f"timed out {self._phase(was_sent)}"
         if code == pycurl.E_WRITE_ERROR:
             return "the response is too large"
-        if code == pycurl.E_COULDNT_CONNECT and (errno := self._curl.getinfo(pycurl.OS_ERRNO)):
-            return f"could not connect: {os.strerror(errno)}"
+        if code == pycurl.E_COULDNT_CONNECT:
+            return f"could not connect: {self._obstacle()}"
         return text if code in EXPLAINED else pycurl.easy_strerror(code)
+
+    def _obstacle(self) -> str:
+        if status := self._curl.getinfo(pycurl.HTTP_CONNECTCODE):
+            return f"the proxy answers {status}"
+        return os.strerror(self._curl.getinfo(pycurl.OS_ERRNO))
 
     def _phase(self, was_sent: bool) -> str:
         if was_sent:
@@ -154,7 +161,7 @@ class Handle:
             return "resolving the host name"
         if not self._curl.getinfo(pycurl.CONNECT_TIME_T):
             return "connecting"
-        return "setting up TLS"
+        return "setting up TLS or a proxy's tunnel"
 
 
 class _Body:
@@ -194,7 +201,7 @@ def _lines(headers: Mapping[str, str]) -> list[str]:
 def _fields(lines: list[bytes]) -> Headers:
     """Return the header fields of the final response.
 
-    Those before it are of interim responses (RFC 9110, section 15.2) or a proxy's.
+    Those before it are of interim responses (RFC 9110, section 15.2).
 
     Raises:
         NoResponse: the connection closed before a final response's head was complete.

@@ -50,10 +50,9 @@ class HttpClient:
         self._most_idle = most_idle
         self._idle_seconds = idle_seconds
         self._largest_body = largest_body
-        no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
         self._options: dict[int, int | str | None] = {
             **ca_options(os.environ.get("SSL_CERT_FILE", "")),
-            pycurl.NOPROXY: f"{no_proxy},{NEVER_PROXIED}" if no_proxy else NEVER_PROXIED,
+            pycurl.NOPROXY: _not_proxied(os.environ.get("no_proxy") or os.environ.get("NO_PROXY")),
         }
         if gzip:
             self._options[pycurl.ACCEPT_ENCODING] = "gzip"
@@ -178,3 +177,10 @@ class _Scope:
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.handle: Handle | None = None
+
+
+def _not_proxied(named: str | None) -> str:
+    """Return the hosts to reach without a proxy: those that the operator names, and this one."""
+    if named is None or named.strip() == "*":
+        return named or NEVER_PROXIED
+    return f"{named},{NEVER_PROXIED}"

@@ -11,6 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+NAME = "Authority of the tests"
+# What `openssl x509 -subject_hash` makes of that name: OpenSSL finds a certificate by it.
+SUBJECT_HASH = "774b5dcc"
 DAY = datetime.timedelta(days=1)
 
 
@@ -25,7 +28,7 @@ class Authority:
         file: its certificate, for clients.
     """
 
-    def __init__(self, folder: Path, name: str = "Authority of the tests") -> None:
+    def __init__(self, folder: Path, name: str = NAME) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._folder = folder
