@@ -110,8 +110,14 @@ def test_this_machine_is_not_reached_by_a_proxy(
 @pytest.mark.parametrize(
     ("says", "reason"),
     [
-        (b"HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n", "could not connect: the proxy answers 407"),
-        (b"HTTP/1.1 502 x\r\nContent-Length: 0\r\n\r\n", "could not connect: the proxy answers 502"),
+        (
+            b"HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n",
+            "could not connect: the proxy answers 407",
+        ),
+        (
+            b"HTTP/1.1 502 x\r\nContent-Length: 0\r\n\r\n",
+            "could not connect: the proxy answers 502",
+        ),
         (b"", "timed out setting up TLS or a proxy's tunnel"),
     ],
 )

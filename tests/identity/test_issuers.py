@@ -332,9 +332,9 @@ def test_an_answer_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> Non
     with socket.create_server(("127.0.0.1", 0)) as listening, JwksServer(OLD) as server:
         server.go_on.clear()
         server.headers = {"X": "x"}
-        with pytest.raises(ConfigurationError, match="not to be had: no answer: TimeoutError"):
+        with pytest.raises(ConfigurationError, match="not to be had: timed out"):
             fetch(server.url)
-        with pytest.raises(ConfigurationError, match="not to be had: no answer: TimeoutError"):
+        with pytest.raises(ConfigurationError, match="not to be had: timed out"):
             fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/")
 
 
@@ -352,7 +352,7 @@ def test_an_issuer_that_nobody_is_at_cannot_be_reached() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     with pytest.raises(
-        ConfigurationError, match="not to be had: no answer: ConnectionRefusedError"
+        ConfigurationError, match="not to be had: could not connect: Connection refused"
     ):
         fetch(f"http://127.0.0.1:{port}/")
 
@@ -371,9 +371,7 @@ def test_a_certificate_must_be_one_that_this_machine_trusts(
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     with JwksServer(OLD, tls=tls) as server:
-        with pytest.raises(
-            ConfigurationError, match="not to be had: no answer: SSLCertVerificationError"
-        ):
+        with pytest.raises(ConfigurationError, match="not to be had: SSL certificate"):
             fetch(server.url)
         assert server.fetches == 0
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

@@ -194,10 +194,13 @@ def _handler(server: JwksServer) -> type[BaseHTTPRequestHandler]:
             server.asked.set()
             server.go_on.wait(DEADLINE)
             self.send_response(server.status)
+            content = keys if body is None else body
+            # Otherwise the end of a TLS connection without its own end would be an attacker's.
+            self.send_header("Content-Length", str(len(content)))
             for name, value in server.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(keys if body is None else body)
+            self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             pass
