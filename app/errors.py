@@ -197,8 +197,13 @@ class StripeUnavailable(UsersApiError):
 
 
 class StorageUnavailable(UsersApiError):
-    """Raised when the database cannot be used."""
+    """Raised when the database cannot be used.
 
+    Attributes:
+        is_commit_unknown: whether the transaction may be committed all the same.
+    """
+
+    is_commit_unknown = False
     code = "storage_unavailable"
     retry_after = 2
     detail = "The service cannot reach its storage. Send the same request again."

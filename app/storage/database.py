@@ -55,12 +55,16 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Yield a connection for statements that change nothing."""
+        """Yield a connection for statements that change nothing.
+
+        The transaction ends in a commit as well: after a rollback, psycopg would drop all prepared
+        statements of the connection.
+        """
         with (
             trace.spent("storage"),
             storage_errors(),
             self._queue,
-            self.engine.connect() as connection,
+            self.engine.begin() as connection,
         ):
             yield connection
 
@@ -71,9 +75,11 @@ class Database:
             trace.spent("storage"),
             storage_errors(),
             self._write_queue,
-            self.engine.begin() as connection,
+            self.engine.connect() as connection,
         ):
             yield connection
+            with storage_errors(in_commit=True):
+                connection.commit()
 
     def installation(self) -> str:
         """Return this installation's id, which the first migration made."""

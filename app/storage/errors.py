@@ -14,14 +14,20 @@ READ_ONLY = "25006"
 
 
 @contextmanager
-def storage_errors() -> Iterator[None]:
-    """Raise `StorageUnavailable` for an error of the database inside the block."""
+def storage_errors(*, in_commit: bool = False) -> Iterator[None]:
+    """Raise `StorageUnavailable` for an error of the database inside the block.
+
+    Args:
+        in_commit: whether the block commits, so that after an error nobody knows the outcome.
+    """
     try:
         yield
     except SQLAlchemyError as error:
         # The first line names the problem; further lines may show what a row holds.
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        raise StorageUnavailable(inner=f"{type(error).__name__}: {reason}") from error
+        unavailable = StorageUnavailable(inner=f"{type(error).__name__}: {reason}")
+        unavailable.is_commit_unknown = in_commit
+        raise unavailable from error
 
 
 def is_read_only(error: StorageUnavailable) -> bool:

@@ -13,6 +13,7 @@ from support.postgresql import PostgreSql
 
 from app.errors import ConfigurationError, StorageUnavailable
 from app.storage.database import Database
+from app.storage.durability import Durability
 from app.storage.tables import leases, metadata
 
 WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep'"
@@ -32,8 +33,9 @@ def test_migrations_make_what_the_code_expects(database: Database) -> None:
 @pytest.mark.both_databases
 def test_failed_transaction_leaves_nothing(database: Database) -> None:
     """What was written before the failure is gone, and the next transaction works."""
-    with pytest.raises(StorageUnavailable), database.writing() as connection:
+    with pytest.raises(StorageUnavailable) as raised, database.writing() as connection:
         connection.execute(insert(leases), [ROW, ROW])
+    assert not raised.value.is_commit_unknown
     with database.writing() as connection:
         connection.execute(insert(leases).values(ROW))
     with database.reading() as connection:
@@ -193,14 +195,22 @@ def test_standby(postgres: PostgreSql) -> None:
         first = Database(f"postgresql://postgres@/test_standby?host={folder},{leader}&{any_node}")
         assert not first.takes_writes()
         first.close()
-        database = Database(url)
-        assert database.durability().commits == "volatile"
+        assert durability(url).commits == "volatile"
         with postgres.setting("fsync", "on"):
-            assert database.durability().commits == "asynchronous"
+            assert durability(url).commits == "asynchronous"
             with postgres.setting("synchronous_standby_names", "*"):
-                assert database.durability() == ("synchronous", "")
-        database.close()
+                assert durability(url) == ("synchronous", "")
+    with postgres.setting("fsync", "on"):
+        assert durability(url).commits == "local"
     postgres.drop("test_standby")
+
+
+def durability(url: str) -> Durability:
+    database = Database(url)
+    try:
+        return database.durability()
+    finally:
+        database.close()
 
 
 def test_commit_that_did_not_reach_its_standby_is_uncertain(
@@ -217,10 +227,12 @@ def test_commit_that_did_not_reach_its_standby_is_uncertain(
         until = time.monotonic() + 30
         while not postgres.execute(CANCEL_WAITING):
             assert time.monotonic() < until
-        with pytest.raises(StorageUnavailable, match="uncertain commit"):
+        with pytest.raises(StorageUnavailable, match="uncertain commit") as raised:
             cancelled.result(30)
-        with pytest.raises(StorageUnavailable, match="timeout"):
+        assert raised.value.is_commit_unknown
+        with pytest.raises(StorageUnavailable, match="timeout") as raised:
             write("abandoned")
+        assert raised.value.is_commit_unknown
         # The process that waited for the standby does not wait on.
         while postgres.execute(WAITING):
             assert time.monotonic() < until

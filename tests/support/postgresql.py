@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +56,7 @@ class PostgreSql:
 
     @contextlib.contextmanager
     def setting(self, name: str, value: str) -> Iterator[None]:
-        """Change a setting of the whole server inside the block."""
+        """Change a setting of the server inside the block, for the sessions that begin in it."""
         before = self.execute(f"show {name}")[0][0]
         self._set(name, value)
         try:
@@ -117,19 +118,23 @@ class PostgreSql:
     def _set(self, name: str, value: str) -> None:
         self.execute(f"alter system set {name} = '{value}'")
         self.execute("select pg_reload_conf()")
+        until = time.monotonic() + 30
+        while self.execute(f"show {name}") != [(value,)]:
+            assert time.monotonic() < until
 
     def _own(self, folder: Path) -> None:
-        if self._user:
-            shutil.chown(folder, self._user)
+        if self.user:
+            shutil.chown(folder, self.user)
 
     @property
-    def _user(self) -> str | None:
+    def user(self) -> str | None:
+        """The user that the server runs as, None for this process's own."""
         return self._server.system_user if os.geteuid() == 0 else None
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
             [str(self._server.bin_path / program), *arguments],
-            user=self._user,
+            user=self.user,
             check=True,
             timeout=60,
             stdin=subprocess.DEVNULL,
