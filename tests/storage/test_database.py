@@ -9,7 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, select, text
-from support.postgresql import PostgreSql
+from support.postgresql import NEWER, PostgreSql
 
 from app.errors import ConfigurationError, StorageUnavailable
 from app.storage.database import Database
@@ -211,6 +211,19 @@ def durability(url: str) -> Durability:
         return database.durability()
     finally:
         database.close()
+
+
+def test_newest_postgresql() -> None:
+    """With POSTGRESQL_VERSION=18 all tests run on it; here it is seen to work at all."""
+    server = PostgreSql(NEWER)
+    try:
+        database = Database(server.create("newest"))
+        assert database.is_migrated()
+        assert database.takes_writes()
+        assert database.durability().commits == "volatile"
+        database.close()
+    finally:
+        server.stop()
 
 
 def test_commit_that_did_not_reach_its_standby_is_uncertain(
