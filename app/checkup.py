@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from app.config import Settings
 from app.errors import ConfigurationError, StorageUnavailable
-from app.identity.registry import check_issuers, list_partners
+from app.identity.jwks import KeySource
+from app.identity.keys import PRIVATE
 from app.storage.database import Database
+from app.storage.tables import issuers, partners
 from app.stripe_account import probe
 from app.stripe_account.account import StripeAccount
 
@@ -62,11 +66,24 @@ def _database(database: Database) -> Iterator[Result]:
 
 
 def _issuers(database: Database) -> Iterator[Result]:
-    if not list_partners(database.engine):
+    """Fetch or read the keys of each registration; each fetch takes some seconds at most."""
+    query = select(issuers, partners.c.name).join_from(issuers, partners).order_by(issuers.c.id)
+    with database.reading() as connection:
+        rows = connection.execute(query.where(partners.c.disabled_at.is_(None))).all()
+    if not rows:
         yield Result("partners", "none is registered: run `coord-users partner add`")
-    troubles = dict(check_issuers(database.engine))
-    for one in list_partners(database.engine):
-        yield Result(f"issuer {one['issuer']}", troubles.get(one["issuer"], ""))
+    for row in rows:
+        what = f"issuer {row.issuer} of {row.name}"
+        try:
+            keys = KeySource(row.jwks_url, row.jwks, row.shared_secret).check(row.issuer)
+        except ConfigurationError as error:
+            yield Result(what, str(error))
+        else:
+            unused = "not used: " + "; ".join(map(str, keys.passed_over))
+            if any(key.reason == PRIVATE for key in keys.passed_over):
+                yield Result(what, unused)
+            else:
+                yield Result(what, state=unused if keys.passed_over else "fine")
 
 
 def _stripe_trouble(settings: Settings) -> str:

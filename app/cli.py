@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +15,12 @@ import uvicorn
 from sqlalchemy import select
 
 from app import checkup
+from app.commands.access_keys import access_key
+from app.commands.partners import partner
+from app.commands.shared import print_table, utc
 from app.config import Settings
 from app.customers.reconcile import Reconciliation
 from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
-from app.identity import registry
 from app.sandbox.sandbox import Sandbox
 from app.service import (
     create_app,
@@ -57,6 +58,10 @@ def _plainly(command: Callable[..., None]) -> Callable[..., None]:
 def main() -> None:
     """Coord's Users API: one lasting Stripe customer for each user."""
     logs.configure(os.environ.get("LOG_FORMAT", "json"))
+
+
+main.add_command(partner)
+main.add_command(access_key)
 
 
 @main.command()
@@ -114,81 +119,6 @@ def migrate() -> None:
     click.echo("The database is up to date.", err=True)
 
 
-@main.group()
-def partner() -> None:
-    """Partners and the issuers of their users' JWTs."""
-
-
-@partner.command("add")
-@click.argument("name")
-@click.option("--issuer", required=True, help="The JWTs' `iss`.")
-@click.option("--audience", required=True, help="What must be among the JWTs' `aud`.")
-@click.option("--jwks-url", help="Where the issuer publishes its keys.")
-@click.option("--jwks-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--shared-secret-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--test", "is_test", is_flag=True, help="All its JWTs are test JWTs.")
-@_plainly
-def partner_add(
-    name: str,
-    issuer: str,
-    audience: str,
-    jwks_url: str | None,
-    jwks_file: Path | None,
-    shared_secret_file: Path | None,
-    is_test: bool,
-) -> None:
-    """Register an issuer of a partner; again, to replace its keys, or for another issuer."""
-    if sum(one is not None for one in (jwks_url, jwks_file, shared_secret_file)) != 1:
-        raise click.UsageError("Give one of --jwks-url, --jwks-file, --shared-secret-file.")
-    registry.add_issuer(
-        _database().engine,
-        name,
-        issuer,
-        audience,
-        jwks_url=jwks_url,
-        jwks=_json(jwks_file) if jwks_file else None,
-        shared_secret=shared_secret_file.read_bytes().strip() if shared_secret_file else None,
-        is_test=is_test,
-    )
-    click.echo(f"Registered {issuer} for {name}.", err=True)
-
-
-@partner.command("list")
-@_plainly
-def partner_list() -> None:
-    """List partners and their issuers."""
-    _table(registry.list_partners(_database().engine))
-
-
-@main.group("access-key")
-def access_key() -> None:
-    """Access keys, by which partners' apps call."""
-
-
-@access_key.command("create")
-@click.argument("partner_name", metavar="PARTNER")
-@_plainly
-def access_key_create(partner_name: str) -> None:
-    """Print a new access key: it is shown this once."""
-    click.echo(registry.create_access_key(_database().engine, partner_name))
-
-
-@access_key.command("list")
-@_plainly
-def access_key_list() -> None:
-    """List access keys by id: the keys themselves are not stored."""
-    _table(registry.list_access_keys(_database().engine))
-
-
-@access_key.command("revoke")
-@click.argument("key_id", metavar="ID", type=int)
-@_plainly
-def access_key_revoke(key_id: int) -> None:
-    """Revoke an access key; within seconds no process takes it any more."""
-    registry.revoke_access_key(_database().engine, key_id)
-    click.echo(f"Access key {key_id} is revoked.", err=True)
-
-
 @main.command("users")
 @click.option(
     "--format", "shape", type=click.Choice(["table", "jsonl"]), default="table", show_default=True
@@ -210,8 +140,8 @@ def list_users(shape: str) -> None:
     )
     with _database().reading() as connection:
         found = connection.execution_options(yield_per=1000).execute(query).mappings()
-        rows = ({**row, "last_updated": _time(row["last_updated"])} for row in found)
-        _table(rows) if shape == "table" else _lines(rows)
+        rows = ({**row, "last_updated": utc(row["last_updated"])} for row in found)
+        print_table(rows) if shape == "table" else _lines(rows)
 
 
 @main.command()
@@ -262,32 +192,6 @@ def _database() -> Database:
     return open_database(_settings())
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError:
-        raise ConfigurationError(f"{path} is no JSON") from None
-
-
-def _time(seconds: float | None) -> str | None:
-    return (
-        None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat("T", "seconds")
-    )
-
-
 def _lines(rows: Iterable[Any]) -> None:
     for row in rows:
         click.echo(json.dumps(dict(row)))
-
-
-def _table(rows: Iterable[Any]) -> None:
-    """Print rows in columns, each as wide as its widest cell."""
-    cells = [
-        {name: "" if value is None else str(value) for name, value in dict(row).items()}
-        for row in rows
-    ]
-    if not cells:
-        return
-    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in cells[0]}
-    for row in [{name: name for name in widths}, *cells]:
-        click.echo("  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip())

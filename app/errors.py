@@ -209,6 +209,17 @@ class StorageUnavailable(UsersApiError):
     detail = "The service cannot reach its storage. Send the same request again."
 
 
+class IssuerUnavailable(UsersApiError):
+    """Raised when it cannot be known now whether the issuer's keys have signed a JWT."""
+
+    code = "issuer_unavailable"
+    retry_after = 10
+    detail = (
+        "The keys of the JWT's issuer cannot be fetched now. Send the same request again, "
+        "with the same JWT."
+    )
+
+
 class Overloaded(UsersApiError):
     """Raised when the service is at its limit and takes no more requests for now."""
 

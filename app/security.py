@@ -1,12 +1,12 @@
 """The contract's security schemes: the functions that `securityDefinitions` name.
 
-What each returns is passed to the operation's handler as arguments of those names.
+Connexion passes what they return to the operation's handler, as arguments of those names. It calls
+them in the order in which the contract's `security` lists them: the access key first.
 """
 
 from starlette.requests import HTTPConnection
 
 from app.customers.user import User
-from app.errors import PartnerMismatch
 from app.identity.credentials import Identity
 from app.telemetry import trace
 
@@ -26,13 +26,10 @@ async def check_user_jwt(token: str, request: HTTPConnection) -> dict[str, User]
     """Check the bearer token (RFC 6750), once the access key is known to be valid.
 
     Raises:
-        InvalidUserToken, UserTokenExpired, StorageUnavailable: as for `Identity.user_of`.
-        PartnerMismatch: the access key belongs to another partner than the JWT's issuer.
+        InvalidUserToken, UserTokenExpired, PartnerMismatch, IssuerUnavailable, StorageUnavailable:
+            as for `Identity.user_of`.
     """
-    user = await _identity(request).user_of(token)
-    if user.partner_id != trace.current().partner:
-        raise PartnerMismatch
-    return {"user": user}
+    return {"user": await _identity(request).user_of(token, trace.current().partner)}
 
 
 def _identity(request: HTTPConnection) -> Identity:

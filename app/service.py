@@ -55,7 +55,7 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
     rule = make_rule(settings, database, stripe)
     replaced_cards = ReplacedCards(rule.upkeep, stripe, settings.stripe_timeout)
     completer = Completer(rule.customers, rule.upkeep, replaced_cards, database, metrics)
-    identity = Identity(database.engine)
+    identity = Identity(database.engine, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:

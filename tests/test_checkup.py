@@ -1,11 +1,21 @@
-"""What `coord-users check` finds out about the database."""
+"""What `coord-users check` finds out about the database, the issuers and Stripe."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from support.issuer import JwksServer, signer
 from support.postgresql import PostgreSql
 
 from app.checkup import Result, check
 from app.config import Settings
+from app.identity.jwks import KeySource
+from app.identity.registry import add_registration, set_disabled
+from app.storage.database import Database
+from app.storage.tables import issuers
+
+ISSUER = "https://acme.example/"
+SECRET = KeySource(shared_secret=b"0123456789abcdef" * 2)
 
 
 def results(settings: Settings, url: str) -> dict[str, Result]:
@@ -55,3 +65,80 @@ def test_durability(settings: Settings, postgres: PostgreSql) -> None:
         found = results(settings, url)["commits"]
     assert found == ("commits", "", "synchronous")
     postgres.drop("check_durability")
+
+
+def test_everything_is_in_order(settings: Settings, database: Database) -> None:
+    with JwksServer(signer(kid="k").jwk) as server:
+        for issuer, source in ((ISSUER, KeySource(server.url)), ("https://b/", SECRET)):
+            add_registration(database, "Acme", issuer, ["a"], source)
+        found = results(settings, settings.database_url)
+    assert [*found] == [
+        *("database", "migrations", "commits"),
+        *(f"issuer {ISSUER} of Acme", "issuer https://b/ of Acme", "Stripe"),
+    ]
+    assert not any(result.trouble for result in found.values())
+
+
+def test_issuers_whose_keys_cannot_be_used(settings: Settings, database: Database) -> None:
+    """Weak by now, out of reach, or none of use: each issuer's reason is told."""
+    with JwksServer(signer(kid="k").jwk) as server:
+        for name, source in (("none", KeySource(server.url)), ("weak", SECRET)):
+            add_registration(database, "Acme", f"https://{name}/", ["a"], source)
+        server.keys = [{**signer(kid="k").jwk, "use": "enc"}]
+        with database.writing() as connection:
+            weak = issuers.update().where(issuers.c.issuer == "https://weak/")
+            connection.execute(weak.values(shared_secret=b"short"))
+        found = results(settings, settings.database_url)
+    assert "No key of the JWK Set" in found["issuer https://none/ of Acme"].trouble
+    assert "at least 32" in found["issuer https://weak/ of Acme"].trouble
+    away = results(settings, settings.database_url)["issuer https://none/ of Acme"]
+    assert "cannot be fetched" in away.trouble
+
+
+def test_keys_that_are_not_used_are_told(settings: Settings, database: Database) -> None:
+    """An odd one is no fault of the configuration; a private one is an emergency."""
+    with JwksServer(signer(kid="k").jwk, {"kty": "new", "kid": "odd"}) as server:
+        add_registration(database, "Acme", ISSUER, ["a"], KeySource(server.url))
+        odd = results(settings, settings.database_url)[f"issuer {ISSUER} of Acme"]
+        server.keys.append({"kty": "oct", "k": "secret"})
+        private = results(settings, settings.database_url)[f"issuer {ISSUER} of Acme"]
+    assert odd.trouble == ""
+    assert odd.state.startswith("not used: the key 'odd' has a `kty`")
+    assert "is private or secret" in private.trouble
+    assert "secret'" not in private.trouble
+
+
+def test_a_disabled_partners_issuers_are_left_out(settings: Settings, database: Database) -> None:
+    add_registration(database, "Acme", ISSUER, ["a"], SECRET)
+    set_disabled(database, "Acme", disabled=True)
+    found = results(settings, settings.database_url)
+    assert "partner add" in found["partners"].trouble
+
+
+def test_without_partners(settings: Settings) -> None:
+    assert "partner add" in results(settings, settings.database_url)["partners"].trouble
+
+
+def test_stripe_that_does_not_answer_or_refuses(settings: Settings) -> None:
+    """No key, a wrong key, or out of reach: told without the key."""
+
+    def trouble(**changed: Any) -> str:
+        return {result.what: result for result in check(replace(settings, **changed))}[
+            "Stripe"
+        ].trouble
+
+    assert "not set" in trouble(stripe_secret_key="")
+    wrong = trouble(stripe_secret_key="sk_live_wrong1234")
+    assert "does not accept STRIPE_SECRET_KEY" in wrong
+    assert "sk_live_wrong" not in wrong
+    assert "cannot be reached" in trouble(stripe_api_base="http://127.0.0.1:9")
+
+
+def test_database_that_is_empty_or_out_of_reach(settings: Settings, tmp_path: Path) -> None:
+    """What cannot be checked is left out; the rest is told all the same."""
+    empty = results(settings, f"sqlite:///{tmp_path}/empty.db")
+    assert "coord-users migrate" in empty["migrations"].trouble
+    away = results(settings, "sqlite:////nowhere/at/all.db")
+    assert "cannot be used" in away["database"].trouble
+    assert away["Stripe"].trouble == ""
+    assert "migrations" not in away

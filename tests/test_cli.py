@@ -51,6 +51,9 @@ def jwks_file(folder: Path) -> str:
         ["migrate"],
         ["partner"],
         ["partner", "add"],
+        ["partner", "update"],
+        ["partner", "disable"],
+        ["partner", "enable"],
         ["partner", "list"],
         ["access-key"],
         ["access-key", "create"],
@@ -102,11 +105,6 @@ def test_from_nothing_to_a_partner_with_a_key(tmp_path: Path) -> None:
         (["migrate"], {"DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "cannot be used"),
         (["migrate"], {"DATABASE_URL": "sqlite:////nowhere/at/all.db"}, "cannot be used"),
         (["access-key", "create", "Nobody"], {}, "not migrated"),
-        (
-            ["partner", "add", "A", "--issuer", "i", "--audience", "a"],
-            {},
-            "Give one of --jwks-url",
-        ),
     ],
 )
 def test_what_stops_a_command(
@@ -119,26 +117,6 @@ def test_what_stops_a_command(
     assert done.stdout == ""
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-
-
-def test_jwks_file_that_is_no_json(tmp_path: Path, database_url: str) -> None:
-    """One clear line."""
-    file = tmp_path / "keys"
-    file.write_text("no")
-    words = ["partner", "add", "A", "--issuer", "i", "--audience", "a", "--jwks-file", str(file)]
-    done = run(*words, DATABASE_URL=database_url)
-    assert done.returncode == 1
-    assert "is no JSON" in done.stderr
-
-
-def test_shared_secret_file(tmp_path: Path, database_url: str) -> None:
-    """The secret's last newline is the editor's, not the secret's."""
-    file = tmp_path / "secret"
-    file.write_bytes(b"s" * 32 + b"\n")
-    words = ["partner", "add", "A", "--issuer", "i", "--audience", "a"]
-    done = run(*words, "--shared-secret-file", str(file), "--test", DATABASE_URL=database_url)
-    assert done.returncode == 0, done.stderr
-    assert "shared secret" in run("partner", "list", DATABASE_URL=database_url).stdout
 
 
 def test_users(database: Database, database_url: str, partner: Partner) -> None:

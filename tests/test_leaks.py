@@ -14,6 +14,7 @@ from support.serving import AUDIENCE, Caller, Partner
 
 from app.config import Settings
 from app.identity import registry
+from app.identity.jwks import KeySource
 from app.sandbox.standin.server import StandIn
 from app.storage.database import Database
 
@@ -194,9 +195,8 @@ def search(settings: Settings, partner: Partner, standin: StandIn, tmp_path: Pat
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_secrets_are_found_nowhere(search: Search, database: Database, log_format: str) -> None:
     """In no log, metric, answer or argument, though the frameworks tell all that they know."""
-    registry.add_issuer(
-        database.engine, "Acme", "https://shared.example/", AUDIENCE, shared_secret=SHARED_SECRET
-    )
+    source = KeySource(shared_secret=SHARED_SECRET)
+    registry.add_registration(database, "Acme", "https://shared.example/", [AUDIENCE], source)
     assert search.found(log_format) == []
     assert search.statuses >= {200, 400, 401, 402, 403, 404, 405, 422, 503}
     for verbose in ("request_id", "SELECT", "INSERT INTO", "HTTP connection made", "debug"):

@@ -1,6 +1,7 @@
-"""Who calls, and for whom: access keys and users' JWTs. The contract names the checks."""
+"""Who calls, and for which user: access keys and users' JWTs, checked against registrations."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,27 +12,41 @@ from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine, func, select, update
 
 from app.customers.user import User
-from app.errors import InvalidAccessKey, InvalidUserToken, StorageUnavailable
-from app.identity.cache import Lookup
-from app.identity.issuers import Issuers
-from app.identity.jwts import read, verified
+from app.errors import (
+    InvalidAccessKey,
+    InvalidUserToken,
+    StorageUnavailable,
+    UserTokenExpired,
+)
+from app.identity.cache import BatchingCache
+from app.identity.issuers import Registration, Registrations
+from app.identity.jwts import ParsedJwt, is_plain, parse
 from app.storage.errors import storage_errors
-from app.storage.tables import access_keys, now
+from app.storage.tables import access_keys, now, partners
+from app.strict_json import Json
+from app.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
-# By it, scanners for leaked secrets and our own log know an access key when they see one.
+# Scanners for leaked secrets, and our own log, recognise an access key by it.
 KEY_PREFIX = "coord_ak_"
-# With 256 random bits in base64url after the prefix.
+# The prefix and 256 random bits in base64url.
 KEY_LENGTH = len(KEY_PREFIX) + 43
-# How coarsely the last use of an access key is recorded, in seconds.
+# In seconds: an operator asks whether a key is still used, and an hour is precise enough.
 USE_RECORDED_EVERY = 3600.0
+# How far the issuer's clock and ours may differ, in seconds.
+LEEWAY = 30
+# The last second of the year 9999, beyond which no calendar library goes.
+LATEST = 253_402_300_799
+# In characters: what the table of users holds, and RFC 5321, section 4.5.3.1.3.
+LONGEST_TEXT, LONGEST_EMAIL = 255, 254
+EMAIL = re.compile(r"[^\s@<>(),:;\"\\\[\]]+@[^\W_]+(?:(?:\.|-+)[^\W_]+)*\.[^\W_]{2,}")
 IS_USE_TO_RECORD = func.coalesce(access_keys.c.last_used_at, 0.0) <= now() - USE_RECORDED_EVERY
 
 
 @dataclass
 class AccessKey:
-    """A live access key, as the database has it."""
+    """An access key that is neither revoked nor a disabled partner's."""
 
     id: int
     partner_id: int
@@ -42,15 +57,17 @@ class Identity:
     """Checks credentials against what operators registered.
 
     Args:
-        engine: the database.
-        cache_seconds: after which a revoked key or a new registration counts, at most.
-        clock: seconds since the epoch, for the times in JWTs.
-        ticks: a clock that never goes back, in seconds, for what is kept.
+        engine: The database.
+        metrics: Where fetches of issuers' keys are counted.
+        cache_seconds: After which a change by an operator counts, at most.
+        clock: Seconds since the epoch, for the times in JWTs.
+        ticks: A monotonic clock in seconds, for caches.
     """
 
     def __init__(
         self,
         engine: Engine,
+        metrics: Metrics | None = None,
         *,
         cache_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
@@ -58,21 +75,22 @@ class Identity:
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._issuers = Issuers(engine, cache_seconds, ticks)
-        self._keys: Lookup[bytes, AccessKey] = Lookup(self._query, cache_seconds, ticks)
+        self._registrations = Registrations(engine, cache_seconds, metrics or Metrics(), ticks)
+        self._keys: BatchingCache[bytes, AccessKey] = BatchingCache(
+            self._query, cache_seconds, ticks
+        )
         self._recorder = CapacityLimiter(1)
         self._recordings: set[asyncio.Task[None]] = set()
 
     async def partner_of(self, access_key: str) -> int:
-        """Tell whose access key it is.
+        """Return the id of the partner whose access key it is.
 
         Raises:
-            InvalidAccessKey: it is malformed, unknown or revoked.
-            StorageUnavailable: the database cannot be asked.
+            InvalidAccessKey: It is malformed, unknown or revoked, or its partner is disabled.
+            StorageUnavailable: The database cannot be reached.
         """
-        if not is_well_formed(access_key):
-            raise InvalidAccessKey
-        found = await self._keys.find(hash_of(access_key))
+        is_well_formed = len(access_key) == KEY_LENGTH and access_key.startswith(KEY_PREFIX)
+        found = await self._keys.find(hash_of(access_key)) if is_well_formed else None
         if found is None:
             raise InvalidAccessKey
         if found.is_use_to_record:
@@ -82,35 +100,31 @@ class Identity:
             recording.add_done_callback(self._recordings.discard)
         return found.partner_id
 
-    async def user_of(self, jwt: str) -> User:
-        """Tell which user a JWT stands for.
+    async def user_of(self, jwt: str, partner_id: int | None) -> User:
+        """Return the user that a JWT stands for.
+
+        Args:
+            jwt: The JWT.
+            partner_id: The partner whose access key came with it.
 
         Raises:
-            InvalidUserToken: it is malformed, forged, or not meant for Coord.
-            UserTokenExpired: it is genuine and out of date.
-            StorageUnavailable: the database, or its issuer's keys, cannot be asked.
+            InvalidUserToken: It is malformed, forged, or not meant for Coord.
+            UserTokenExpired: It is genuine and out of date.
+            PartnerMismatch: It is for another partner; then nothing else of it was checked.
+            IssuerUnavailable: Its issuer's keys cannot be fetched.
+            StorageUnavailable: The database cannot be reached.
         """
-        token = read(jwt)
-        issuer = await self._issuers.find(token.issuer)
-        if issuer is None:
-            raise InvalidUserToken("The JWT's `iss` is not registered.")
-        key = await issuer.key_of(token)
-        claims = verified(token, key, issuer.audience, self._clock())
-        return User(
-            issuer_id=issuer.id,
-            partner_id=issuer.partner_id,
-            partner=issuer.partner,
-            issuer=token.issuer,
-            subject=claims.subject,
-            email=claims.email,
-            given_name=claims.given_name,
-            family_name=claims.family_name,
-            is_test=claims.is_test or issuer.is_test,
-        )
+        parsed = parse(jwt)
+        registration = await self._registrations.find(parsed, partner_id)
+        await registration.keys.check_signature(parsed)
+        return read_user(parsed, registration, self._clock())
 
     def _query(self, hashes: Sequence[bytes]) -> dict[bytes, AccessKey]:
-        statement = select(access_keys, IS_USE_TO_RECORD.label("is_use_to_record")).where(
-            access_keys.c.key_hash.in_(hashes), access_keys.c.revoked_at.is_(None)
+        statement = (
+            select(access_keys, IS_USE_TO_RECORD.label("is_use_to_record"))
+            .join_from(access_keys, partners)
+            .where(access_keys.c.key_hash.in_(hashes))
+            .where(access_keys.c.revoked_at.is_(None), partners.c.disabled_at.is_(None))
         )
         with storage_errors(), self._engine.connect() as connection:
             rows = connection.execute(statement).all()
@@ -119,7 +133,7 @@ class Identity:
         }
 
     async def _record_use(self, key_id: int) -> None:
-        """Record the use of a key, while its request goes on; a failure is no caller's concern."""
+        """Record the use of a key while its request goes on; a failure does not concern it."""
         try:
             await to_thread.run_sync(self._write_use, key_id, limiter=self._recorder)
         except StorageUnavailable as error:
@@ -132,15 +146,67 @@ class Identity:
             connection.execute(statement.values(last_used_at=now()))
 
 
-def is_well_formed(access_key: str) -> bool:
-    """Tell whether an access key looks like one of ours."""
-    return len(access_key) == KEY_LENGTH and access_key.startswith(KEY_PREFIX)
+def read_user(jwt: ParsedJwt, registration: Registration, now: float) -> User:
+    """Read the claims of a JWT that its issuer has signed.
+
+    Args:
+        jwt: The JWT.
+        registration: Its issuer's.
+        now: Seconds since the epoch.
+
+    Raises:
+        InvalidUserToken: A claim is missing or malformed, or the JWT is not valid yet.
+        UserTokenExpired: The JWT is in order, but out of date.
+    """
+    claims = jwt.claims
+    subject, is_test, email = (
+        claims.get("sub"),
+        claims.get("is_test_user", False),
+        claims.get("email"),
+    )
+    if not is_plain(subject, LONGEST_TEXT):
+        raise InvalidUserToken("The JWT's `sub` is not plain text of 1 to 255 characters.")
+    if not isinstance(is_test, bool):
+        raise InvalidUserToken("The JWT's `is_test_user` is neither true nor false.")
+    _check_times(claims, now)
+    return User(
+        issuer_id=registration.id,
+        partner_id=registration.partner_id,
+        partner=registration.partner,
+        issuer=jwt.issuer,
+        subject=subject,
+        email=email if is_plain(email, LONGEST_EMAIL) and EMAIL.fullmatch(email) else None,
+        is_test=is_test or registration.is_test,
+        # OpenID Connect Core 1.0, section 5.1.
+        given_name=_name(claims.get("given_name")),
+        family_name=_name(claims.get("family_name")),
+    )
+
+
+def _name(text: Json) -> str | None:
+    return text if is_plain(text, LONGEST_TEXT) else None
+
+
+def _check_times(claims: dict[str, Json], now: float) -> None:
+    """Check RFC 7519, sections 4.1.4 to 4.1.6; expiry comes last, when all else is in order."""
+    times = {"nbf": 0.0, "exp": 0.0}
+    for name in ("exp", "nbf", "iat"):
+        time = claims.get(name, 0)
+        if type(time) not in (int, float) or not 0 <= time <= LATEST:  # type: ignore[operator]
+            raise InvalidUserToken(f"The JWT's `{name}` is not a number of seconds since 1970.")
+        times[name] = time  # type: ignore[assignment]
+    if "exp" not in claims:
+        raise InvalidUserToken("The JWT has no `exp`.")
+    if now + LEEWAY < times["nbf"]:
+        raise InvalidUserToken("The JWT is not valid yet: see its `nbf`.")
+    if now - LEEWAY >= times["exp"]:
+        raise UserTokenExpired
 
 
 def hash_of(access_key: str) -> bytes:
-    """Give what is stored of an access key, and what it is found by.
+    """Return the SHA-256 of an access key, by which it is stored and found.
 
-    How near a guess comes changes its hash beyond recognition, so the time that a look-up takes
-    tells nothing; and 256 random bits need no slow hash.
+    A guess that is nearly right has quite another hash, so the time that the query takes reveals
+    nothing. And 256 random bits need no slow hash.
     """
     return sha256(access_key.encode(errors="surrogatepass")).digest()

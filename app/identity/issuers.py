@@ -1,268 +1,253 @@
-"""The issuers of partners' JWTs, and the keys that they sign with: given, or published by URL.
+"""Registrations: which issuers sign JWTs for which partner, and their keys, read when needed.
 
-Nothing here keeps the event loop waiting: the database and the issuers are asked in threads.
+Nothing here blocks the event loop: the database and the issuers are reached in threads.
 """
 
 import asyncio
-import ipaddress
-import re
-import time
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 import structlog
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine, Row, select
 
-from app.errors import ConfigurationError, StorageUnavailable
-from app.http_client import HttpClient, NoResponse
-from app.identity.cache import Lookup
-from app.identity.jwts import Key, Keys, Token, published_keys, secret_key
+from app.errors import InvalidUserToken, IssuerUnavailable, PartnerMismatch
+from app.identity.cache import BatchingCache
+from app.identity.jwks import FETCH_TIMEOUT, KeySource
+from app.identity.jwts import PUBLIC_ALGORITHMS, ParsedJwt
+from app.identity.keys import PRIVATE, Keys
 from app.storage.errors import storage_errors
 from app.storage.tables import issuers, partners
-from app.strict_json import parse
+from app.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
-# How long published keys are used, and how early the next ones are fetched, in seconds.
+# How long published keys are used, and how old they are when the next ones are fetched, in seconds.
+# A key that was withdrawn is trusted for 5 minutes at most; in the last of them, requests go on
+# while keys are fetched.
 LIFE, FETCH_AFTER = 300.0, 240.0
-# How often an issuer is asked for a key that it has not shown yet, in seconds.
-UNKNOWN_KEY_PAUSE = 60.0
-# How soon an issuer that could not be reached is asked again, in seconds.
+# How soon an issuer that could not be reached is tried again, in seconds.
 FAILURE_PAUSE = 10.0
-# The most that one fetch may take, in seconds, and bring, in bytes.
-FETCH_TIMEOUT, LARGEST_JWKS = 3.0, 64 * 1024
-# The most threads that issuers which hang can hold; the database has its own.
-FETCHES_AT_ONCE = 8
+# Fetches because of JWTs that no key has signed, and that may be forged: so many in a burst, then
+# one in so many seconds. After these at the latest a key that was published just now is known.
+REFETCHES, REFETCH_PAUSE = 5, 10.0
+# How much longer than its fetch a thread may take before it counts as hanging, in seconds.
+MARGIN = 1.0
 
 
-class PublishedKeys:
-    """An issuer's JWK Set at its URL, fetched when need be and kept for `LIFE`.
+class IssuerKeys:
+    """The keys of one registration: read once, or fetched anew while they are in use.
+
+    One fetch runs at a time, in a thread of this issuer's own, so an issuer that does not answer
+    delays no other. While it is away, its last keys are used.
 
     Args:
-        issuer_id: whose they are, for the log.
-        url: where they are.
-        threads: what the fetches of all issuers share.
-        ticks: a clock that never goes back, in seconds.
+        source: Where the keys come from.
+        names: The partner and the issuer, for the log and the metrics.
+        metrics: Where fetches, and keys that are not used, are counted.
+        ticks: A monotonic clock in seconds.
     """
 
     def __init__(
-        self, issuer_id: int, url: str, threads: CapacityLimiter, ticks: Callable[[], float]
+        self,
+        source: KeySource,
+        names: dict[str, str],
+        metrics: Metrics,
+        ticks: Callable[[], float],
     ) -> None:
-        self._issuer_id = issuer_id
-        self._url = url
-        self._threads = threads
+        self.source = source
+        self._names = names
+        self._metrics = metrics
         self._ticks = ticks
+        self._thread = CapacityLimiter(1)
         self._keys: Keys | None = None
-        self._fetched_at = self._failed_at = self._asked_at = float("-inf")
-        self._started_at = float("-inf")
-        self._task: asyncio.Task[None] | None = None
+        self._fetch: asyncio.Task[None] | None = None
+        # When the last fetch began, when the one began that brought the keys, when one failed.
+        self._began_at = self._fetched_at = self._failed_at = -math.inf
+        # The bucket of refetches is full again at this time.
+        self._refilled_at = -math.inf
 
-    async def find(self, kid: str | None, algorithm: str) -> Key | None:
-        """Find the key that a JWT's header means.
+    async def check_signature(self, jwt: ParsedJwt) -> None:
+        """Check that one of the keys has signed a JWT.
+
+        If none has, the issuer may have replaced its keys meanwhile. So before the JWT is refused,
+        the keys are fetched once more.
 
         Raises:
-            StorageUnavailable: none was ever fetched, and none can be now.
+            InvalidUserToken: None of the issuer's current keys has signed it.
+            IssuerUnavailable: The current keys cannot be fetched now.
         """
         arrived_at = self._ticks()
-        age = arrived_at - self._fetched_at
-        if age >= FETCH_AFTER and arrived_at >= self._failed_at + FAILURE_PAUSE:
-            self._begin()
-        if age >= LIFE:
-            await self._end()
-        if self._keys is None:
-            raise StorageUnavailable(
-                "The keys of the JWT's issuer cannot be fetched. Send the same request again.",
-                retry_after=int(FAILURE_PAUSE),
-            )
-        key = self._keys.find(kid, algorithm)
-        # Twice, as a fetch that is under way may have begun before the key was published.
-        for _ in range(2):
-            if key is None:
-                is_time = self._started_at < arrived_at >= self._asked_at + UNKNOWN_KEY_PAUSE
-                if is_time and self._begin():
-                    self._asked_at = self._started_at
-                await self._end()
-                key = self._keys.find(kid, algorithm)
-        return key
-
-    def _begin(self) -> bool:
-        """Begin to fetch, unless somebody has."""
-        if self._task is not None:
-            return False
-        self._started_at = self._ticks()
-        self._task = asyncio.create_task(self._take())
-        return True
-
-    async def _end(self) -> None:
-        """Wait for the fetch under way, if any; not for one that hangs, as name servers can."""
-        patience = self._started_at + FETCH_TIMEOUT + 1 - self._ticks()
-        if self._task and patience > 0:
-            await asyncio.wait([self._task], timeout=patience)
-
-    async def _take(self) -> None:
+        keys = await self._known_keys(arrived_at)
         try:
-            keys = await to_thread.run_sync(fetch, self._url, limiter=self._threads)
+            keys.check_signature(jwt)
+        except InvalidUserToken:
+            if self.source.jwks_url is None or jwt.algorithm not in PUBLIC_ALGORITHMS:
+                raise
+        else:
+            return
+        keys = await self._keys_since(arrived_at)
+        keys.check_signature(jwt)
+
+    async def _known_keys(self, now: float) -> Keys:
+        age = now - self._fetched_at if self.source.jwks_url or not self._keys else 0.0
+        if age >= FETCH_AFTER and now >= self._failed_at + FAILURE_PAUSE:
+            self._begin_fetch()
+        # Only the first requests wait for an issuer that is away; then its last keys are used.
+        if self._keys is None or (age >= LIFE and self._failed_at < self._fetched_at):
+            await self._end_fetch()
+        if self._keys is None:
+            raise IssuerUnavailable(retry_after=math.ceil(FAILURE_PAUSE))
+        return self._keys
+
+    async def _keys_since(self, time: float) -> Keys:
+        """Return the keys as they were published at that time or later."""
+        # The fetch under way may have begun earlier, so a second one may be needed.
+        for _ in range(2):
+            if self._fetched_at < time:
+                if self._fetch is None:
+                    self._take_refetch()
+                    self._begin_fetch()
+                await self._end_fetch()
+        if self._keys is None or self._fetched_at < time:
+            raise IssuerUnavailable(retry_after=math.ceil(FAILURE_PAUSE))
+        return self._keys
+
+    def _take_refetch(self) -> None:
+        """Take a refetch from the bucket; it fills with time.
+
+        Raises:
+            IssuerUnavailable: The bucket is empty, or a fetch has failed a moment ago.
+        """
+        now = self._ticks()
+        refilled_at = max(self._refilled_at, now) + REFETCH_PAUSE
+        wait = max(refilled_at - REFETCHES * REFETCH_PAUSE, self._failed_at + FAILURE_PAUSE) - now
+        if wait > 0:
+            raise IssuerUnavailable(retry_after=math.ceil(wait))
+        self._refilled_at = refilled_at
+
+    def _begin_fetch(self) -> None:
+        if self._fetch is None:
+            self._began_at = self._ticks()
+            self._fetch = asyncio.create_task(self._run_fetch())
+
+    async def _end_fetch(self) -> None:
+        """Wait for the fetch under way; not for a thread that hangs, as a name server can cause."""
+        left = self._began_at + FETCH_TIMEOUT + MARGIN - self._ticks()
+        if self._fetch and left > 0:
+            await asyncio.wait([self._fetch], timeout=left)
+
+    async def _run_fetch(self) -> None:
+        read = self.source.read
+        try:
+            keys = await to_thread.run_sync(read, self._names["issuer"], limiter=self._thread)
         except Exception as error:
             self._failed_at = self._ticks()
-            reason = f"{type(error).__name__}: {error}"
-            log.warning("issuer's keys not refreshed", issuer=self._issuer_id, reason=reason)
+            log.warning("issuer's keys not read", reason=str(error), **self._names)
+            self._metrics.issuer_fetches.labels(**self._names, outcome="failure").inc()
         else:
-            self._keys = keys
-            self._fetched_at = self._started_at
-            log.info("issuer's keys refreshed", issuer=self._issuer_id, keys=len(keys))
+            self._report(keys)
+            self._keys, self._fetched_at = keys, self._began_at
         finally:
-            self._task = None
+            self._fetch = None
+
+    def _report(self, keys: Keys) -> None:
+        """Log and count keys that were read; one that is passed over is logged once."""
+        log.info("issuer's keys read", keys=len(keys.usable), **self._names)
+        self._metrics.issuer_fetches.labels(**self._names, outcome="success").inc()
+        private = sum(key.reason == PRIVATE for key in keys.passed_over)
+        gauge = self._metrics.keys_passed_over
+        gauge.labels(**self._names, kind="private").set(private)
+        gauge.labels(**self._names, kind="other").set(len(keys.passed_over) - private)
+        for key in keys.passed_over:
+            if self._keys is None or key not in self._keys.passed_over:
+                write = log.error if key.reason == PRIVATE else log.warning
+                write("key passed over", kid=key.kid, reason=key.reason, **self._names)
 
 
-@dataclass(frozen=True)
-class Issuer:
+class Registration(NamedTuple):
     """One issuer of a partner's JWTs.
 
     Attributes:
-        partner: the name of the partner that registered it.
-        audience: what must be among its JWTs' `aud`.
-        is_test: whether all its users are test users.
-        keys: what it signs with.
+        partner: The partner's name.
+        audiences: One of them must be among the JWTs' `aud`.
+        is_test: Whether all its users are test users.
+        keys: What it signs with.
     """
 
     id: int
     partner_id: int
     partner: str
-    audience: str
+    audiences: frozenset[str]
     is_test: bool
-    keys: Keys | PublishedKeys
-
-    async def key_of(self, token: Token) -> Key | None:
-        """Find the key that the header of a JWT means.
-
-        Raises:
-            StorageUnavailable: the keys cannot be had at all.
-        """
-        if isinstance(self.keys, Keys):
-            return self.keys.find(token.kid, token.algorithm)
-        return await self.keys.find(token.kid, token.algorithm)
+    keys: IssuerKeys
 
 
-class Issuers:
-    """The registered issuers, by their names.
+class Registrations:
+    """All registrations of partners that are not disabled, by the names of the issuers.
 
     Args:
-        engine: the database.
-        seconds: after which a new or changed registration counts, at most.
-        ticks: a clock that never goes back, in seconds.
+        engine: The database.
+        seconds: After which a change by an operator counts, at most.
+        metrics: Where fetches of keys are counted.
+        ticks: A monotonic clock in seconds.
     """
 
     def __init__(
-        self, engine: Engine, seconds: float, ticks: Callable[[], float] = time.monotonic
+        self, engine: Engine, seconds: float, metrics: Metrics, ticks: Callable[[], float]
     ) -> None:
         self._engine = engine
+        self._metrics = metrics
         self._ticks = ticks
-        self._threads = CapacityLimiter(FETCHES_AT_ONCE)
-        self._keys: dict[int, tuple[tuple[Any, ...], Keys | PublishedKeys]] = {}
-        self._lookup: Lookup[str, Issuer] = Lookup(self._query, seconds, ticks)
+        self._keys: dict[int, IssuerKeys] = {}
+        self._cache: BatchingCache[str, list[Registration]] = BatchingCache(
+            self._query, seconds, ticks
+        )
 
-    async def find(self, name: str) -> Issuer | None:
-        """Find the issuer that a JWT names in `iss`.
+    async def find(self, jwt: ParsedJwt, partner_id: int | None) -> Registration:
+        """Find the registration that a JWT's `iss` and `aud` name together.
+
+        As nothing is verified yet, an access key must not cause fetches of other partners' keys.
 
         Raises:
-            StorageUnavailable: the database cannot be asked.
+            InvalidUserToken: They name none, or several.
+            PartnerMismatch: It is not the calling partner's.
+            StorageUnavailable: The database cannot be reached.
         """
-        return await self._lookup.find(name)
+        registrations = await self._cache.find(jwt.issuer)
+        if not registrations:
+            raise InvalidUserToken("The JWT's `iss` is not registered.")
+        named = [one for one in registrations if not one.audiences.isdisjoint(jwt.audiences)]
+        if not named:
+            raise InvalidUserToken("The JWT's `aud` does not name an audience of its issuer.")
+        if len(named) > 1:
+            raise InvalidUserToken("The JWT's `aud` names audiences of several partners.")
+        if named[0].partner_id != partner_id:
+            raise PartnerMismatch
+        return named[0]
 
-    def _query(self, names: Sequence[str]) -> dict[str, Issuer]:
+    def _query(self, names: Sequence[str]) -> dict[str, list[Registration]]:
+        query = (
+            select(issuers, partners.c.name.label("partner"))
+            .join_from(issuers, partners)
+            .where(issuers.c.issuer.in_(names), partners.c.disabled_at.is_(None))
+        )
         with storage_errors(), self._engine.connect() as connection:
-            query = select(issuers, partners.c.name.label("partner")).join_from(issuers, partners)
-            rows = connection.execute(query.where(issuers.c.issuer.in_(names))).all()
-        return {
-            row.issuer: Issuer(
-                row.id,
-                row.partner_id,
-                row.partner,
-                row.audience,
-                row.is_test,
-                self._keys_of(row),
-            )
-            for row in rows
-        }
+            rows = connection.execute(query).all()
+        found: dict[str, list[Registration]] = {}
+        for row in rows:
+            audiences = frozenset([row.audience, *(row.more_audiences or ())])
+            of_partner = (row.id, row.partner_id, row.partner)
+            registration = Registration(*of_partner, audiences, row.is_test, self._keys_of(row))
+            found.setdefault(row.issuer, []).append(registration)
+        return found
 
-    def _keys_of(self, row: Row[Any]) -> Keys | PublishedKeys:
-        """Give the keys as they are known already, unless the registration has changed."""
-        source = (row.jwks_url, row.jwks, row.shared_secret)
+    def _keys_of(self, row: Row[Any]) -> IssuerKeys:
+        """Return the keys that are known already, unless where they come from has changed."""
+        source = KeySource(row.jwks_url, row.jwks, row.shared_secret)
         known = self._keys.get(row.id)
-        if known is None or known[0] != source:
-            known = self._keys[row.id] = (source, self._new_keys(row))
-        return known[1]
-
-    def _new_keys(self, row: Row[Any]) -> Keys | PublishedKeys:
-        if row.jwks_url is not None:
-            return PublishedKeys(row.id, row.jwks_url, self._threads, self._ticks)
-        try:
-            return given_keys(row.jwks, row.shared_secret)
-        except ConfigurationError as error:
-            log.error("issuer's keys are bad", issuer=row.id, reason=str(error))
-            return Keys()
-
-
-def given_keys(jwks: object, shared_secret: bytes | None) -> Keys:
-    """Check and take the keys that an operator gave: a JWK Set, unless there is a secret.
-
-    Raises:
-        ConfigurationError: one line says what is wrong with them.
-    """
-    keys = published_keys(jwks) if shared_secret is None else secret_key(shared_secret)
-    if not keys:
-        raise ConfigurationError("The JWK Set holds no key for RS256, ES256 or EdDSA")
-    return keys
-
-
-def fetch(url: str) -> Keys:
-    """Fetch and check a JWK Set, in `FETCH_TIMEOUT` at most: not for the event loop.
-
-    Raises:
-        ConfigurationError: one line says why it is not to be had or not to be trusted.
-    """
-    check_url(url)
-    connections = HttpClient(0)
-    try:
-        with connections.within(FETCH_TIMEOUT):
-            document, status, _ = connections.request("GET", url, {"User-Agent": "coord-users"})
-    except NoResponse as failure:
-        raise ConfigurationError(f"The JWK Set is not to be had: {failure}") from None
-    if status != 200:
-        raise ConfigurationError(f"The JWK Set's URL answers with {status}")
-    if len(document) > LARGEST_JWKS:
-        raise ConfigurationError("The JWK Set is larger than 64 KiB")
-    try:
-        jwks = parse(document)
-    except ValueError:
-        raise ConfigurationError("The JWK Set is no JSON") from None
-    return published_keys(jwks)
-
-
-def check_url(url: str) -> None:
-    """Check that keys may be fetched from there: by https, or from this machine.
-
-    Raises:
-        ConfigurationError: one line says why not.
-    """
-    if not re.fullmatch(r"[\x21-\x7e]{1,2000}", url):
-        raise ConfigurationError("The JWK Set's URL is no URL")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigurationError("The JWK Set's URL is no URL") from None
-    if not host or port == 0 or parts.username is not None or "#" in url:
-        raise ConfigurationError("The JWK Set's URL is more or less than host and path")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise ConfigurationError("The JWK Set's URL must be https, save on this machine")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        if known is None or known.source != source:
+            names = {"partner": row.partner, "issuer": row.issuer}
+            known = self._keys[row.id] = IssuerKeys(source, names, self._metrics, self._ticks)
+        return known

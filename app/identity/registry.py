@@ -1,194 +1,177 @@
-"""What operators register: partners, the issuers of their users' JWTs, and access keys."""
+"""What operators register: partners, the issuers of their users' JWTs, and access keys.
+
+Each function raises `ConfigurationError` with a line that says what the operator must correct, and
+`StorageUnavailable` if the database cannot be used.
+"""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Row, func, insert, select, update
 
-from app.errors import ConfigurationError, StorageUnavailable
+from app.errors import ConfigurationError
 from app.identity.credentials import KEY_PREFIX, hash_of
-from app.identity.issuers import check_url, fetch, given_keys
-from app.identity.jwts import is_plain
-from app.storage.errors import storage_errors
-from app.storage.tables import access_keys, issuers, now, partners
+from app.identity.jwks import KeySource
+from app.identity.jwts import LONGEST_ISSUER, is_plain
+from app.identity.keys import Keys
+from app.storage.database import Database
+from app.storage.tables import access_keys, installation, issuers, now, partners
+
+# In characters: what the tables hold.
+LONGEST_PARTNER, LONGEST_AUDIENCE = 200, 1000
+NO_PARTNER = "There is no such partner: see `partner list`"
 
 
-def add_issuer(
-    engine: Engine,
-    partner_name: str,
+def add_registration(
+    database: Database,
+    partner: str,
     issuer: str,
-    audience: str,
+    audiences: Sequence[str],
+    source: KeySource,
     *,
-    jwks_url: str | None = None,
-    jwks: object = None,
-    shared_secret: bytes | None = None,
     is_test: bool = False,
-) -> None:
-    """Register an issuer, and its partner where that is new; once more, to replace its keys.
+) -> Keys:
+    """Register an issuer for a partner, and the partner where it is new.
 
     Args:
-        engine: the database.
-        partner_name: up to 200 characters.
-        issuer: the JWTs' `iss`, up to 1,000 characters; it belongs to one partner only.
-        audience: what must be among the JWTs' `aud`, up to 1,000 characters.
-        jwks_url: where the issuer publishes its keys; this, or one of the next two.
-        jwks: a JWK Set (RFC 7517) of public keys.
-        shared_secret: at least 32 random bytes, for HS256; several on a line each.
-        is_test: whether all its users are test users.
+        database: Where it is stored.
+        partner: The partner's name.
+        issuer: The JWTs' `iss`.
+        audiences: One of them must be among the JWTs' `aud`.
+        source: The issuer's keys, which are fetched and checked first.
+        is_test: Whether all its users are test users.
 
-    Raises:
-        ConfigurationError: one line says what is wrong.
-        StorageUnavailable: the database cannot be used.
+    Returns:
+        The issuer's keys.
     """
-    for what, text, longest in (
-        ("partner's name", partner_name, 200),
-        ("issuer", issuer, 1000),
-        ("audience", audience, 1000),
-    ):
-        if not is_plain(text, longest):
-            raise ConfigurationError(f"The {what} is no plain text of 1 to {longest} characters")
-    if sum(source is not None for source in (jwks_url, jwks, shared_secret)) != 1:
-        raise ConfigurationError("An issuer has a JWK Set's URL, a JWK Set or a shared secret")
-    if jwks_url is not None:
-        check_url(jwks_url)
-    else:
-        given_keys(jwks, shared_secret)
-    with _writing(engine) as connection:
-        partner_id = _partner_id(connection, partner_name)
+    _check_text("partner's name", partner, LONGEST_PARTNER)
+    _check_text("issuer", issuer, LONGEST_ISSUER)
+    values = _columns(audiences, source, is_test)
+    keys = source.check(issuer)
+    with _registering(database) as connection:
+        partner_id = _partner_id(connection, partner)
         if partner_id is None:
-            new = insert(partners).values(name=partner_name, created_at=now())
-            partner_id = connection.execute(new.returning(partners.c.id)).scalar_one()
-        told = {
-            "audience": audience,
-            "is_test": is_test,
-            "jwks_url": jwks_url,
-            "jwks": jwks,
-            "shared_secret": shared_secret,
-        }
-        known = connection.execute(select(issuers).where(issuers.c.issuer == issuer)).one_or_none()
-        if known is None:
-            new = insert(issuers).values(issuer=issuer, partner_id=partner_id, created_at=now())
-            connection.execute(new.values(told))
-        elif known.partner_id == partner_id:
-            connection.execute(update(issuers).where(issuers.c.id == known.id).values(told))
-        else:
-            raise ConfigurationError("The issuer is another partner's: see `partner list`")
+            new = insert(partners).values(name=partner, created_at=now()).returning(partners.c.id)
+            partner_id = connection.execute(new).scalar_one()
+        if _registration(connection, partner_id, issuer, audiences):
+            raise ConfigurationError("The partner has this issuer already: use `partner update`")
+        values |= {"partner_id": partner_id, "issuer": issuer, "created_at": now()}
+        connection.execute(insert(issuers).values(values))
+    return keys
 
 
-def list_partners(engine: Engine) -> list[dict[str, Any]]:
-    """List each partner's issuers, with nothing secret."""
-    statement = (
-        select(partners.c.name, issuers)
-        .join_from(partners, issuers)
-        .order_by(partners.c.name, issuers.c.id)
-    )
-    return [
-        {
-            "partner": row.name,
-            "issuer": row.issuer,
-            "audience": row.audience,
-            "keys": row.jwks_url or ("shared secret" if row.shared_secret else "JWK Set"),
-            "test": "yes" if row.is_test else "no",
-            "created": _time(row.created_at),
-        }
-        for row in _rows(engine, statement)
-    ]
+def update_registration(
+    database: Database,
+    partner: str,
+    issuer: str,
+    *,
+    audiences: Sequence[str] | None = None,
+    source: KeySource | None = None,
+    is_test: bool | None = None,
+) -> tuple[Row[Any], Row[Any], Keys | None]:
+    """Change what is given of a registration, and nothing else.
 
+    Args:
+        database: Where it is stored.
+        partner: The partner's name.
+        issuer: The JWTs' `iss`.
+        audiences: Replace all that there were.
+        source: Replaces the keys; the new ones are fetched and checked first.
+        is_test: Whether all its users are test users.
 
-def check_issuers(engine: Engine) -> Iterator[tuple[str, str]]:
-    """Try each issuer's keys; those by URL are fetched, which takes some seconds each at worst.
-
-    Yields:
-        Of each issuer in trouble, its name and one line.
+    Returns:
+        The row before and after, and the issuer's keys, where they were given.
     """
-    for row in _rows(engine, select(issuers).order_by(issuers.c.id)):
-        try:
-            if row.jwks_url is None:
-                given_keys(row.jwks, row.shared_secret)
-            elif not fetch(row.jwks_url):
-                yield row.issuer, "The JWK Set holds no key for RS256, ES256 or EdDSA"
-        except ConfigurationError as error:
-            yield row.issuer, str(error)
+    values = _columns(audiences, source, is_test)
+    keys = source.check(issuer) if source else None
+    with _registering(database) as connection:
+        partner_id = _partner_id(connection, partner)
+        before = _registration(connection, partner_id, issuer, audiences or ())
+        if before is None:
+            raise ConfigurationError("The partner does not have this issuer: see `partner list`")
+        change = update(issuers).where(issuers.c.id == before.id).values(values)
+        return before, connection.execute(change.returning(issuers)).one(), keys
 
 
-def create_access_key(engine: Engine, partner_name: str) -> str:
-    """Make an access key; only its hash is stored, so it can't be shown again.
+def set_disabled(database: Database, partner: str, *, disabled: bool) -> None:
+    """Disable a partner, so that all its credentials are refused, or enable it again."""
+    since = func.coalesce(partners.c.disabled_at, now()) if disabled else None
+    statement = update(partners).where(partners.c.name == partner).values(disabled_at=since)
+    with database.writing() as connection:
+        if connection.execute(statement).rowcount == 0:
+            raise ConfigurationError(NO_PARTNER)
 
-    Raises:
-        ConfigurationError: there is no such partner.
-        StorageUnavailable: the database cannot be used.
-    """
+
+def create_access_key(database: Database, partner: str) -> str:
+    """Create an access key. Only its hash is stored, so it cannot be shown again."""
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    with _writing(engine) as connection:
-        partner_id = _partner_id(connection, partner_name)
+    with database.writing() as connection:
+        partner_id = _partner_id(connection, partner)
         if partner_id is None:
-            raise ConfigurationError("There is no such partner: see `partner list`")
+            raise ConfigurationError(NO_PARTNER)
         new = insert(access_keys).values(partner_id=partner_id, key_hash=hash_of(key))
         connection.execute(new.values(created_at=now()))
     return key
 
 
-def list_access_keys(engine: Engine) -> list[dict[str, Any]]:
-    """List all access keys by id; the last use is told to the hour or so."""
-    statement = (
-        select(partners.c.name, access_keys)
-        .join_from(partners, access_keys)
-        .order_by(access_keys.c.id)
-    )
-    return [
-        {
-            "id": row.id,
-            "partner": row.name,
-            "created": _time(row.created_at),
-            "last_used": _time(row.last_used_at),
-            "revoked": _time(row.revoked_at),
-        }
-        for row in _rows(engine, statement)
-    ]
-
-
-def revoke_access_key(engine: Engine, key_id: int) -> None:
-    """Revoke an access key, for good; to do it again changes nothing.
-
-    Raises:
-        ConfigurationError: there is no such key.
-        StorageUnavailable: the database cannot be used.
-    """
+def revoke_access_key(database: Database, key_id: int) -> None:
+    """Revoke an access key for good; revoked again, it keeps its date."""
     revoked_at = func.coalesce(access_keys.c.revoked_at, now())
     statement = update(access_keys).where(access_keys.c.id == key_id).values(revoked_at=revoked_at)
     is_an_id = 0 < key_id < 2**63
-    with _writing(engine) as connection:
+    with database.writing() as connection:
         if not is_an_id or connection.execute(statement).rowcount == 0:
             raise ConfigurationError(f"There is no access key {key_id}: see `access-key list`")
+
+
+def audiences_of(row: Row[Any]) -> list[str]:
+    """Return the audiences of a row of `issuers`."""
+    return [row.audience, *(row.more_audiences or ())]
+
+
+@contextmanager
+def _registering(database: Database) -> Iterator[Connection]:
+    """Open a transaction in which no other command checks or changes registrations."""
+    with database.writing() as connection:
+        connection.execute(update(installation).values(id=installation.c.id))
+        yield connection
 
 
 def _partner_id(connection: Connection, name: str) -> int | None:
     return connection.scalar(select(partners.c.id).where(partners.c.name == name))
 
 
-def _rows(engine: Engine, statement: Any) -> list[Any]:
-    with storage_errors(), engine.connect() as connection:
-        return list(connection.execute(statement))
-
-
-@contextmanager
-def _writing(engine: Engine) -> Iterator[Connection]:
-    try:
-        with storage_errors(), engine.begin() as connection:
-            yield connection
-    except StorageUnavailable as error:
-        if isinstance(error.__cause__, IntegrityError):
+def _registration(
+    connection: Connection, partner_id: int | None, issuer: str, audiences: Sequence[str]
+) -> Row[Any] | None:
+    """Return the partner's registration of an issuer; no other may have one of the audiences."""
+    rows = connection.execute(select(issuers).where(issuers.c.issuer == issuer)).all()
+    for row in rows:
+        if row.partner_id != partner_id and not set(audiences).isdisjoint(audiences_of(row)):
             raise ConfigurationError(
-                "It was registered by a concurrent command; try again"
-            ) from None
-        raise
+                "Another partner has this issuer with one of these audiences: see `partner list`"
+            )
+    return next((row for row in rows if row.partner_id == partner_id), None)
 
 
-def _time(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+def _check_text(what: str, text: str, longest: int) -> None:
+    if not is_plain(text, longest):
+        raise ConfigurationError(f"The {what} is not plain text of 1 to {longest} characters")
+
+
+def _columns(
+    audiences: Sequence[str] | None, source: KeySource | None, is_test: bool | None
+) -> dict[str, Any]:
+    """Return the columns for what is given."""
+    columns: dict[str, Any] = {} if is_test is None else {"is_test": is_test}
+    if source is not None:
+        columns |= asdict(source)
+    if audiences is not None:
+        for audience in audiences:
+            _check_text("audience", audience, LONGEST_AUDIENCE)
+        first, *more = dict.fromkeys(audiences)
+        columns |= {"audience": first, "more_audiences": more or None}
+    return columns

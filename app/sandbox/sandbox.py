@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import tempfile
 import time
@@ -10,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from jwt.algorithms import ECAlgorithm
-
 from app.config import Settings
 from app.contract.explorer import Prefilled
+from app.errors import ConfigurationError
 from app.identity import registry
+from app.identity.jwks import KeySource
+from app.sandbox.issuer import AUDIENCE, ISSUER, USER, DemoIssuer
 from app.sandbox.standin.server import StandIn
 from app.service import create_app
 from app.storage.database import Database
@@ -24,12 +22,8 @@ from app.web import server
 from app.web.cors import Loopback
 
 PARTNER = "Demo Mobility"
-ISSUER = "https://demo-mobility.example/"
-AUDIENCE = "https://api.coord.co"
 # Only the stand-in accepts it.
 SECRET_KEY = "sk_test_sandbox"  # noqa: S105 - not a secret
-# A working day: the printed JWTs need not be replaced while a developer tries things out.
-JWT_SECONDS = 12 * 3600
 # Which token evokes which answer, as printed at the start.
 ANSWERS = (
     ("200", "the fresh token, once; tok_visa, tok_mastercard, tok_amex, any number of times"),
@@ -74,8 +68,10 @@ class Sandbox:
             # Pages under development on this machine may call it.
             cors_origins=Loopback(),
         )
-        self.access_key, sign = _register_partner(settings)
-        self.user_jwt = sign({"sub": "demo-user", "email": "demo.user@demo-mobility.example"})
+        self._issuer = self._cleanup.enter_context(DemoIssuer())
+        self.access_key = _register_partner(settings, self._issuer)
+        sign = self._issuer.sign
+        self.user_jwt = sign(dict(USER))
         self.test_jwt = sign({"sub": "test-user", "is_test_user": True})
         an_hour_ago = int(time.time()) - 3600
         self.expired_jwt = sign({"sub": "demo-user", "iat": an_hour_ago - 60, "exp": an_hour_ago})
@@ -110,6 +106,7 @@ class Sandbox:
             f"Expired JWT  {self.expired_jwt}",
             f"Fresh token  {token}",
             f"Stand-in     {self._standin.url} (key {SECRET_KEY})",
+            f"Issuer       {self._issuer.url}/jwks.json (POST /rotate for a new key and a JWT)",
             f"Database     {self._settings.database_url}",
             "",
             "The answer depends on the token:",
@@ -144,31 +141,16 @@ class Sandbox:
         return " \\\n  ".join(words)
 
 
-def _register_partner(settings: Settings) -> tuple[str, Callable[[dict[str, object]], str]]:
-    """Register a partner with a new key pair.
-
-    Returns:
-        An access key, and a function that signs a JWT with the given claims.
-    """
-    private = generate_private_key(SECP256R1())
-    public = json.loads(ECAlgorithm.to_jwk(private.public_key()))
+def _register_partner(settings: Settings, issuer: DemoIssuer) -> str:
+    """Register the demo partner, whose issuer publishes its keys; return a new access key."""
     database = Database(settings.database_url)
     database.migrate()
-    registry.add_issuer(
-        database.engine,
-        PARTNER,
-        ISSUER,
-        AUDIENCE,
-        jwks={"keys": [{**public, "kid": "demo", "alg": "ES256", "use": "sig"}]},
-    )
-    access_key = registry.create_access_key(database.engine, PARTNER)
+    source = KeySource(jwks_url=f"{issuer.url}/jwks.json")
+    try:
+        registry.add_registration(database, PARTNER, ISSUER, [AUDIENCE], source)
+    except ConfigurationError:
+        # The folder was kept, but the issuer has another port each time.
+        registry.update_registration(database, PARTNER, ISSUER, source=source)
+    access_key = registry.create_access_key(database, PARTNER)
     database.close()
-
-    def sign(claims: dict[str, object]) -> str:
-        now = int(time.time())
-        registered = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + JWT_SECONDS}
-        return jwt.encode(
-            {**registered, **claims}, private, algorithm="ES256", headers={"kid": "demo"}
-        )
-
-    return access_key, sign
+    return access_key

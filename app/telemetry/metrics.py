@@ -85,6 +85,19 @@ class Metrics:
             multiprocess_mode="livemostrecent",
             registry=self.registry,
         )
+        self.issuer_fetches = Counter(
+            "coord_users_issuer_fetches",
+            "Times that an issuer's keys were read or fetched, by outcome: success or failure.",
+            ["partner", "issuer", "outcome"],
+            registry=self.registry,
+        )
+        self.keys_passed_over = Gauge(
+            "coord_users_issuer_keys_passed_over",
+            "Keys in an issuer's JWK Set that are not used: private ones, and others.",
+            ["partner", "issuer", "kind"],
+            multiprocess_mode="livemostrecent",
+            registry=self.registry,
+        )
 
         # Prometheus's increase() misses the first count of a series that begins with it, so what
         # an alert rule watches begins at 0.

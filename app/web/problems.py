@@ -33,6 +33,7 @@ STATUS: dict[type[errors.UsersApiError], int] = {
     errors.ParameterRefused: 500,
     errors.StripeUnavailable: 503,
     errors.StorageUnavailable: 503,
+    errors.IssuerUnavailable: 503,
     errors.Overloaded: 503,
 }
 # Stripe adds codes as it likes; those that the contract does not list have these pages.

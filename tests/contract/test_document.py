@@ -35,7 +35,7 @@ TABLE = {
     ],
     "429": ["too_many_attempts"],
     "500": ["internal"],
-    "503": ["stripe_unavailable", "overloaded", "storage_unavailable"],
+    "503": ["stripe_unavailable", "overloaded", "storage_unavailable", "issuer_unavailable"],
 }
 ELSEWHERE = {"not_found": 404, "method_not_allowed": 405}
 ERRORS = [status for status in TABLE if status != "200"]

@@ -127,6 +127,12 @@ def without_storage(world: World) -> httpx.Response:
     return world.caller.save("tok_mastercard")
 
 
+def without_the_issuer(world: World) -> httpx.Response:
+    with world.database.writing() as connection:
+        connection.execute(text("update issuers set jwks_url = 'http://127.0.0.1:9/', jwks = null"))
+    return world.caller.save("tok_visa")
+
+
 PROVOKED: dict[str, Provoke] = {
     "invalid_request": lambda world: world.caller.post({}),
     "invalid_access_key": without_credentials,
@@ -156,6 +162,7 @@ PROVOKED: dict[str, Provoke] = {
     "stripe_unavailable": saving("tok_standin_unavailable"),
     "overloaded": beside_another_request,
     "storage_unavailable": without_storage,
+    "issuer_unavailable": without_the_issuer,
 }
 DOCUMENTED = {
     **{code: (problem, {}) for code, problem in DOCUMENT["x-problems"].items()},

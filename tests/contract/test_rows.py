@@ -280,6 +280,17 @@ def test_tables_are_gone(tmp_path: Path, artifacts: Path, standin: StandIn) -> N
     house.database.close()
 
 
+def test_issuer_is_away(tmp_path: Path, artifacts: Path, standin: StandIn) -> None:
+    """503 issuer_unavailable."""
+    house = House(tmp_path, artifacts)
+    away = "update issuers set jwks_url = 'http://127.0.0.1:9/', jwks = null"
+    with house.caller(standin) as caller:
+        with house.database.writing() as connection:
+            connection.execute(text(away))
+        assert_answer(caller.save("tok_visa"), 503, "issuer_unavailable")
+    house.database.close()
+
+
 @contextlib.contextmanager
 def _meanwhile(slow: Callable[[], httpx.Response], database: Database) -> Iterator[None]:
     """Go on once the slow request has its lease, and see it through."""

@@ -7,11 +7,14 @@ import time
 from typing import Any, NamedTuple
 
 from fuzz.choices import Choices
-from identity.test_issuers_standin import AUDIENCE, ISSUER, Signer, secret_signer, signer
+from support.issuer import AUDIENCE, ISSUER, Signer, secret_signer, signer
 
 NOW = int(time.time())
 HMAC = secret_signer()
-SIGNERS = [signer("EdDSA", "ed"), signer("ES256", "ec"), signer("RS256", "rsa")]
+SIGNERS = [
+    *(signer("EdDSA", "ed"), signer("ES256", "ec"), signer("RS256", "rsa")),
+    *(signer("ES384", "ec384"), signer("PS256", "pss"), signer("RS512", "rsa512")),
+]
 STRANGER = Signer("EdDSA", "ed", signer("EdDSA", "stranger").private)
 # Found in no answer, whatever becomes of the JWT that holds it.
 MARK = "MARKED" + secrets.token_hex(4)
@@ -21,7 +24,21 @@ VALUES: list[Any] = [
     *([], {}, [[]], [None], ["x"], {"a": 1}, {"": ""}, [MARK] * 3, {"keys": []}, [{}], "[]"),
     *("a" * 255, "a" * 256, "a" * 3000, "\0", "a\nb", "\ud800", "\x7f", "é", "\u202e", "🙂", "ﬀ"),
     *(ISSUER, ISSUER.upper(), ISSUER[:-1], AUDIENCE, AUDIENCE + "/", [AUDIENCE], [AUDIENCE, 1]),
-    *("RS256", "ES256", "EdDSA", "HS256", "HS512", "PS256", "none", "None", "rsa", "ec", "ed"),
+    *(
+        "RS256",
+        "ES256",
+        "EdDSA",
+        "HS256",
+        "HS512",
+        "PS256",
+        "ES384",
+        "RS512",
+        "none",
+        "None",
+        "rsa",
+        "ec",
+        "ed",
+    ),
     *("JWT", "jwt", "at+jwt", "JOSE", "../../etc/passwd", "' or 1=1 --", "https://thief.example/"),
     *("ada@mail.example", "@", "a@b.c", "a" * 250 + "@b.cd", "-.-@-.--", "a@" + "b." * 120 + "c"),
     *(NOW, NOW - 29, NOW - 60, NOW + 40, NOW + 0.5, 253_402_300_799, 253_402_300_800, str(NOW)),

@@ -13,17 +13,21 @@ from fuzz.choices import Choices, choices
 from fuzz.inputs import count, inputs
 from fuzz.jwts import HMAC, MARK, ODD_JSON, SIGNERS, STRANGER, VALUES, forged
 from hypothesis import given
-from identity.test_issuers_standin import AUDIENCE, ISSUER, SECRET
+from support.believing import REGISTRATION
+from support.issuer import AUDIENCE, ISSUER, SECRET
 
 from app.errors import ConfigurationError, InvalidUserToken, UserTokenExpired
-from app.identity.issuers import check_url
-from app.identity.jwts import Keys, published_keys, read, secret_key, verified
+from app.identity.credentials import read_user
+from app.identity.jwks import check_url
+from app.identity.jwts import PUBLIC_ALGORITHMS, ParsedJwt
+from app.identity.jwts import parse as parse_jwt
+from app.identity.keys import Key, Keys, read_jwk_set, read_secret
 from app.strict_json import parse
 
 pytestmark = pytest.mark.fuzz
 
-PUBLISHED = published_keys({"keys": [by.jwk for by in SIGNERS]})
-SHARED = secret_key(SECRET)
+PUBLISHED = read_jwk_set({"keys": [by.jwk for by in SIGNERS]})
+SHARED = read_secret(SECRET)
 ORACLES: dict[str, Any] = {by.algorithm: jwt.PyJWK(by.jwk).key for by in SIGNERS}
 ORACLES["HS256"] = SECRET
 
@@ -57,9 +61,9 @@ def test_what_is_believed_is_believed_by_others_too(choose: Choices) -> None:
     keys = SHARED if by is HMAC else PUBLISHED
     refusal = None
     try:
-        token = read(text)
-        key = keys.find(token.kid, token.algorithm)
-        claims = verified(token, key, AUDIENCE, time.time())
+        parsed = parse_jwt(text)
+        keys.check_signature(parsed)
+        user = read_user(parsed, REGISTRATION, time.time())
     except (InvalidUserToken, UserTokenExpired) as error:
         refusal = error
     if refusal:
@@ -67,13 +71,13 @@ def test_what_is_believed_is_believed_by_others_too(choose: Choices) -> None:
         assert refusal.inner is None
         check_words(refusal.detail, *text.split("."))
         count("JWT", refusal.detail)
-    elif token.issuer != ISSUER:
-        count("JWT", "of an issuer that nobody has registered")
+    elif parsed.issuer != ISSUER or AUDIENCE not in parsed.audiences:
+        count("JWT", "of another issuer or audience")
     else:
-        told = strictly(text, token.algorithm)
-        assert (told["sub"], told["iss"]) == (claims.subject, ISSUER)
-        assert told.get("is_test_user", False) is claims.is_test
-        assert claims.email in (None, told.get("email"))
+        told = strictly(text, parsed.algorithm)
+        assert (told["sub"], told["iss"]) == (user.subject, ISSUER)
+        assert told.get("is_test_user", False) is user.is_test
+        assert user.email in (None, told.get("email"))
         count("JWT", "believed, genuine" if is_genuine else "believed, changed in what is free")
 
 
@@ -134,28 +138,39 @@ def jwk(choose: Choices) -> dict[str, Any]:
 
 @inputs(10_000)
 @given(choices)
-def test_keys_that_are_taken_are_fit_to_verify_with(choose: Choices) -> None:
+def test_keys_that_are_used_are_fit_to_verify_with(choose: Choices) -> None:
+    """Whatever stands beside a good key, that one is used, and each odd one has its reason."""
     document: Any = {"keys": [jwk(choose) for _ in range(1 + choose.number(3))]}
     if choose.happens(10):
         document = json_value(choose)
     refusal = None
     try:
-        keys = published_keys(document)
+        keys = read_jwk_set(document)
     except ConfigurationError as error:
         refusal = str(error)
     if refusal:
         check_words(refusal)
         count("JWK Set", refusal)
         return
-    for one in keys._keys:
-        (material,) = one._material
-        assert one.algorithm in ("RS256", "ES256", "EdDSA")
-        assert not isinstance(material, RSAPublicKey) or material.key_size >= 2048
-        assert not one.has_signed(b"message", b"")
-        assert not one.has_signed(b"message", bytes(64))
-    kids = [one["kid"] for one in document["keys"] if isinstance(one.get("kid"), str)]
-    assert len(kids) == len(set(kids))
-    count("JWK Set", "taken, with keys" if keys else "taken, with none for us")
+    assert len(keys.usable) + len(keys.passed_over) == len(document["keys"])
+    for key in keys.usable:
+        assert key.algorithms <= PUBLIC_ALGORITHMS
+        check_key(key)
+    for one in keys.passed_over:
+        check_words(one.reason)
+        count("JWK", one.reason)
+    beside = read_jwk_set({"keys": [*document["keys"], SIGNERS[0].jwk]})
+    assert beside.passed_over == keys.passed_over
+    assert len(beside.usable) == len(keys.usable) + 1
+    count("JWK Set", "read, with keys" if keys.usable else "read, with none for us")
+
+
+def check_key(key: Key) -> None:
+    (material,) = key._material
+    assert not isinstance(material, RSAPublicKey) or 2048 <= material.key_size <= 8192
+    for algorithm in key.algorithms:
+        for signature in (b"", bytes(64), bytes(96), bytes(256)):
+            assert not key.has_signed(ParsedJwt(None, algorithm, "", set(), {}, b"a.b", signature))
 
 
 @inputs(3_000)
@@ -166,7 +181,7 @@ def test_secret_that_is_taken_is_long_enough(choose: Choices) -> None:
     secret = b"".join(choose.pick(pieces) for _ in range(1 + choose.number(5)))
     refusal = None
     try:
-        keys = secret_key(secret)
+        keys = read_secret(secret)
     except ConfigurationError as error:
         refusal = str(error)
     if refusal:

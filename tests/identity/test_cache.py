@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from identity.test_issuers_standin import Clock
+from support.issuer import Clock
 
 from app.errors import StorageUnavailable
-from app.identity.cache import Lookup
+from app.identity.cache import BatchingCache
 
 pytestmark = pytest.mark.anyio
 
@@ -46,12 +46,12 @@ def table() -> Table:
 
 
 @pytest.fixture
-def lookup(table: Table, ticks: Clock) -> Lookup[str, int]:
-    return Lookup(table.query, 5.0, ticks)
+def lookup(table: Table, ticks: Clock) -> BatchingCache[str, int]:
+    return BatchingCache(table.query, 5.0, ticks)
 
 
-async def test_a_row_is_known_for_some_seconds(
-    lookup: Lookup[str, int], table: Table, ticks: Clock
+async def test_a_row_is_kept_for_some_seconds(
+    lookup: BatchingCache[str, int], table: Table, ticks: Clock
 ) -> None:
     assert await lookup.find("a") == 1
     table.rows["a"] = 10
@@ -61,8 +61,8 @@ async def test_a_row_is_known_for_some_seconds(
     assert await lookup.find("a") == 10
 
 
-async def test_a_row_is_known_from_when_it_was_asked_for(
-    lookup: Lookup[str, int], table: Table, ticks: Clock
+async def test_a_row_is_kept_from_when_it_was_asked_for(
+    lookup: BatchingCache[str, int], table: Table, ticks: Clock
 ) -> None:
     def slowly() -> None:
         ticks.now += 3
@@ -75,38 +75,38 @@ async def test_a_row_is_known_from_when_it_was_asked_for(
 
 
 async def test_a_row_that_is_gone_is_forgotten(
-    lookup: Lookup[str, int], table: Table, ticks: Clock
+    lookup: BatchingCache[str, int], table: Table, ticks: Clock
 ) -> None:
     await lookup.find("a")
     del table.rows["a"]
     ticks.now = 5
     assert await lookup.find("a") is None
-    assert not lookup._known
+    assert not lookup._kept
 
 
 async def test_names_that_do_not_exist_share_queries_and_are_not_kept(
-    lookup: Lookup[str, int], table: Table
+    lookup: BatchingCache[str, int], table: Table
 ) -> None:
     searches: list[Awaitable[int | None]] = [lookup.find(f"guess-{n}") for n in range(1200)]
     found = await asyncio.gather(*searches, lookup.find("a"), lookup.find("guess-0"))
     assert found == [None] * 1200 + [1, None]
     assert [len(names) for names in table.queries] == [500, 500, 201]
-    assert list(lookup._known) == ["a"]
-    assert not lookup._wanted
+    assert list(lookup._kept) == ["a"]
+    assert not lookup._waiting
 
 
 async def test_what_is_kept_is_bounded(
-    lookup: Lookup[str, int], table: Table, monkeypatch: pytest.MonkeyPatch
+    lookup: BatchingCache[str, int], table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.identity.cache.ROWS_KEPT", 2)
     table.rows = dict.fromkeys("abcd", 1)
     for name in "abcd":
         await lookup.find(name)
-    assert list(lookup._known) == ["c", "d"]
+    assert list(lookup._kept) == ["c", "d"]
 
 
 async def test_one_who_gives_up_does_not_end_the_query_for_others(
-    lookup: Lookup[str, int], table: Table
+    lookup: BatchingCache[str, int], table: Table
 ) -> None:
     impatient = asyncio.create_task(lookup.find("a"))
     patient = asyncio.create_task(lookup.find("a"))
@@ -117,7 +117,7 @@ async def test_one_who_gives_up_does_not_end_the_query_for_others(
 
 
 async def test_a_query_that_fails_fails_all_who_wait_and_no_one_later(
-    lookup: Lookup[str, int], table: Table
+    lookup: BatchingCache[str, int], table: Table
 ) -> None:
     """Each gets an error of its own: a shared one would grow a trace with each who raises it."""
     table.error = OSError("no disk")
@@ -132,7 +132,7 @@ async def test_a_query_that_fails_fails_all_who_wait_and_no_one_later(
     assert await lookup.find("a") == 1
 
 
-async def test_the_end_of_the_service_ends_those_who_wait(lookup: Lookup[str, int]) -> None:
+async def test_the_end_of_the_service_ends_those_who_wait(lookup: BatchingCache[str, int]) -> None:
     search = asyncio.create_task(lookup.find("a"))
     await asyncio.sleep(0)
     assert lookup._task is not None
@@ -140,5 +140,5 @@ async def test_the_end_of_the_service_ends_those_who_wait(lookup: Lookup[str, in
     lookup._task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await search
-    assert not lookup._wanted
+    assert not lookup._waiting
     assert await lookup.find("a") == 1

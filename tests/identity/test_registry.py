@@ -2,128 +2,234 @@
 
 import asyncio
 import hashlib
-from dataclasses import replace
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from identity.test_issuers_standin import JwksServer, signer
 from sqlalchemy import select, text
+from support.issuer import JwksServer, signer
 
-from app.checkup import check
-from app.config import Settings
-from app.errors import ConfigurationError, InvalidAccessKey, StorageUnavailable
-from app.identity import registry
+from app.errors import ConfigurationError, InvalidAccessKey
 from app.identity.credentials import Identity
-from app.identity.registry import add_issuer, create_access_key, list_access_keys, revoke_access_key
-from app.sandbox.standin.server import StandIn
+from app.identity.jwks import KeySource
+from app.identity.registry import (
+    add_registration,
+    audiences_of,
+    create_access_key,
+    revoke_access_key,
+    set_disabled,
+    update_registration,
+)
 from app.storage.database import Database
-from app.storage.tables import access_keys, issuers
+from app.storage.tables import access_keys, issuers, partners
 
 ISSUER, AUDIENCE = "https://acme.example/", "https://api.coord.co"
-SECRET = b"0123456789abcdef" * 2
-JWKS = {"keys": [signer(kid="k").jwk]}
+SECRET = KeySource(shared_secret=b"0123456789abcdef" * 2)
+JWKS = KeySource(jwks={"keys": [signer(kid="k").jwk]})
+
+
+def rows(database: Database, table: Any = issuers) -> list[Any]:
+    with database.reading() as connection:
+        return list(connection.execute(select(table).order_by(table.c.id)))
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"partner_name": ""}, "partner's name"),
-        ({"partner_name": "a" * 201}, "partner's name"),
+        ({"partner": ""}, "partner's name"),
+        ({"partner": "a" * 201}, "partner's name"),
         ({"issuer": "a\nb"}, "issuer"),
-        ({"audience": ""}, "audience"),
-        ({"jwks": JWKS}, "a JWK Set's URL, a JWK Set or a shared secret"),
-        ({"shared_secret": None}, "a JWK Set's URL, a JWK Set or a shared secret"),
-        ({"shared_secret": b"short"}, "at least 32"),
-        ({"shared_secret": None, "jwks": {"keys": []}}, "holds no key"),
-        ({"shared_secret": None, "jwks_url": "http://acme.example/keys"}, "https"),
+        ({"audiences": [""]}, "audience"),
+        ({"audiences": ["a", "b" * 1001]}, "audience"),
+        ({"source": KeySource(shared_secret=b"short")}, "at least 32"),
+        ({"source": KeySource(jwks={"keys": []})}, "No key"),
+        ({"source": KeySource(jwks_url="http://acme.example/keys")}, "https"),
+        ({"source": KeySource(jwks_url="http://127.0.0.1:9/keys")}, "cannot be fetched"),
     ],
 )
-def test_senseless_issuer_is_refused(
+def test_a_faulty_registration_is_refused(
     database: Database, changed: dict[str, Any], words: str
 ) -> None:
     """With one line that says why; nothing of it is stored."""
-    given: dict[str, Any] = {
-        "partner_name": "Acme",
-        "issuer": ISSUER,
-        "audience": AUDIENCE,
-        "shared_secret": SECRET,
-        **changed,
-    }
+    given: dict[str, Any] = {"partner": "Acme", "issuer": ISSUER, "audiences": [AUDIENCE]}
     with pytest.raises(ConfigurationError, match=words):
-        add_issuer(database.engine, **given)
-    assert registry.list_partners(database.engine) == []
+        add_registration(database, **{**given, "source": SECRET, **changed})
+    assert rows(database) == rows(database, partners) == []
 
 
-def test_partners_are_listed_with_nothing_secret(database: Database) -> None:
-    add_issuer(database.engine, "Acme", ISSUER, AUDIENCE, shared_secret=SECRET)
-    add_issuer(database.engine, "Acme", "https://test.acme/", AUDIENCE, jwks=JWKS, is_test=True)
-    url = "https://bike.example/keys"
-    add_issuer(database.engine, "Bike", "https://bike.example/", AUDIENCE, jwks_url=url)
-    listed = registry.list_partners(database.engine)
-    assert [(row["partner"], row["keys"], row["test"]) for row in listed] == [
-        ("Acme", "shared secret", "no"),
-        ("Acme", "JWK Set", "yes"),
-        ("Bike", url, "no"),
-    ]
-    assert SECRET.decode() not in str(listed)
+def test_a_registration_has_several_audiences(database: Database) -> None:
+    """The first is where the version before looks for the only one."""
+    add_registration(database, "Acme", ISSUER, ["a", "b", "a", "c"], JWKS)
+    (row,) = rows(database)
+    assert (row.audience, audiences_of(row)) == ("a", ["a", "b", "c"])
 
 
-def test_access_key_is_shown_once_and_stored_as_a_hash(database: Database) -> None:
-    """256 random bits behind a prefix by which scanners know it; two are never the same."""
-    add_issuer(database.engine, "Acme", ISSUER, AUDIENCE, jwks=JWKS)
-    key, other = (create_access_key(database.engine, "Acme") for _ in range(2))
-    assert key != other
-    assert key.startswith("coord_ak_")
-    assert len(key) == len("coord_ak_") + 43
-    with database.reading() as connection:
-        hashes = connection.scalars(select(access_keys.c.key_hash)).all()
-    assert set(hashes) == {hashlib.sha256(one.encode()).digest() for one in (key, other)}
-    assert key not in str(list_access_keys(database.engine))
+def test_what_is_registered_is_not_registered_again(database: Database) -> None:
+    add_registration(database, "Acme", ISSUER, [AUDIENCE], JWKS, is_test=True)
+    before = rows(database)
+    with pytest.raises(ConfigurationError, match="use `partner update`"):
+        add_registration(database, "Acme", ISSUER, ["another"], SECRET)
+    assert rows(database) == before
 
 
-def test_access_key_for_nobody_is_refused(database: Database) -> None:
-    with pytest.raises(ConfigurationError, match="no such partner"):
-        create_access_key(database.engine, "Acme")
+def test_partners_share_an_issuer_by_different_audiences(database: Database) -> None:
+    add_registration(database, "Acme", ISSUER, ["a", "b"], JWKS)
+    add_registration(database, "Bike", ISSUER, ["c"], JWKS)
+    with pytest.raises(ConfigurationError, match="Another partner"):
+        add_registration(database, "Car", ISSUER, ["d", "b"], JWKS)
+    with pytest.raises(ConfigurationError, match="Another partner"):
+        update_registration(database, "Bike", ISSUER, audiences=["a"])
+    assert [audiences_of(row) for row in rows(database)] == [["a", "b"], ["c"]]
+    assert [row.name for row in rows(database, partners)] == ["Acme", "Bike"]
 
 
-@pytest.mark.parametrize("key_id", [0, -1, 7, 2**63])
-def test_revoking_what_is_not_there_is_told(database: Database, key_id: int) -> None:
-    with pytest.raises(ConfigurationError, match="no access key"):
-        revoke_access_key(database.engine, key_id)
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ({"audiences": ["b", "c"]}, {"audience": "b", "more_audiences": ["c"]}),
+        ({"source": SECRET}, {"jwks": None, "shared_secret": SECRET.shared_secret}),
+        ({"is_test": False}, {"is_test": False}),
+        ({"is_test": True}, {}),
+    ],
+)
+def test_an_update_changes_what_is_given_and_nothing_else(
+    database: Database, given: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    add_registration(database, "Acme", ISSUER, ["a", "b"], JWKS, is_test=True)
+    add_registration(database, "Acme", "https://other/", ["a"], JWKS)
+    (old, other) = rows(database)
+    before, after, _ = update_registration(database, "Acme", ISSUER, **given)
+    assert before == old
+    assert dict(after._mapping) == {**old._mapping, **changed}
+    assert rows(database) == [after, other]
+
+
+@pytest.mark.parametrize(("partner", "issuer"), [("Acme", "https://b/"), ("Bike", ISSUER)])
+def test_what_is_not_registered_is_not_updated(
+    database: Database, partner: str, issuer: str
+) -> None:
+    add_registration(database, "Acme", ISSUER, [AUDIENCE], JWKS)
+    with pytest.raises(ConfigurationError, match="does not have this issuer"):
+        update_registration(database, partner, issuer, is_test=True)
+
+
+def test_new_keys_are_checked_before_they_replace_the_old(database: Database) -> None:
+    add_registration(database, "Acme", ISSUER, [AUDIENCE], JWKS)
+    before = rows(database)
+    with pytest.raises(ConfigurationError, match="No key"):
+        update_registration(database, "Acme", ISSUER, source=KeySource(jwks={"keys": []}))
+    assert rows(database) == before
 
 
 @pytest.mark.both_databases
-def test_life_of_an_access_key(database: Database) -> None:
-    """Its use is recorded, coarsely; once revoked, it is refused when the cache has ended."""
-    add_issuer(database.engine, "Acme", ISSUER, AUDIENCE, jwks=JWKS)
-    key = create_access_key(database.engine, "Acme")
-    assert list_access_keys(database.engine)[0]["last_used"] is None
-    now = [0.0]
+def test_commands_at_the_same_time_share_no_audience(database: Database) -> None:
+    """Only one of them registers it; the others get a line that says why."""
 
-    async def live() -> None:
-        identity = Identity(database.engine, ticks=lambda: now[0])
-        assert await identity.partner_of(key) == 1
-        await asyncio.gather(*identity._recordings)
-        (listed,) = list_access_keys(database.engine)
-        assert listed["last_used"]
-        assert not listed["revoked"]
-        revoke_access_key(database.engine, 1)
-        now[0] = 4.9
-        assert await identity.partner_of(key) == 1
-        now[0] = 5.0
-        with pytest.raises(InvalidAccessKey):
-            await identity.partner_of(key)
+    def add(partner: str) -> bool:
+        try:
+            add_registration(database, partner, ISSUER, [AUDIENCE, partner], SECRET)
+        except ConfigurationError:
+            return False
+        return True
 
-    asyncio.run(live())
-    first = list_access_keys(database.engine)[0]["revoked"]
-    assert first
-    revoke_access_key(database.engine, 1)
-    assert list_access_keys(database.engine)[0]["revoked"] == first
+    with ThreadPoolExecutor(4) as threads:
+        added = list(threads.map(add, ["Acme", "Bike", "Car", "Dart"]))
+    assert sum(added) == len(rows(database)) == 1
 
 
-def test_use_that_cannot_be_recorded_is_no_callers_concern(database: Database) -> None:
-    add_issuer(database.engine, "Acme", ISSUER, AUDIENCE, jwks=JWKS)
-    key = create_access_key(database.engine, "Acme")
+def test_access_key_is_shown_once_and_stored_as_a_hash(database: Database) -> None:
+    """256 random bits after a prefix by which scanners recognise it; two are never the same."""
+    add_registration(database, "Acme", ISSUER, [AUDIENCE], JWKS)
+    key, other = (create_access_key(database, "Acme") for _ in range(2))
+    assert key != other
+    assert key.startswith("coord_ak_")
+    assert len(key) == len("coord_ak_") + 43
+    hashes = {row.key_hash for row in rows(database, access_keys)}
+    assert hashes == {hashlib.sha256(one.encode()).digest() for one in (key, other)}
+
+
+def test_a_partner_that_does_not_exist(database: Database) -> None:
+    for command in (create_access_key, lambda *given: set_disabled(*given, disabled=True)):
+        with pytest.raises(ConfigurationError, match="no such partner"):
+            command(database, "Acme")
+
+
+@pytest.mark.parametrize("key_id", [0, -1, 7, 2**63])
+def test_an_access_key_that_does_not_exist(database: Database, key_id: int) -> None:
+    with pytest.raises(ConfigurationError, match="no access key"):
+        revoke_access_key(database, key_id)
+
+
+class Clocked:
+    """The credentials of one access key, with time standing still."""
+
+    def __init__(self, database: Database) -> None:
+        add_registration(database, "Acme", ISSUER, [AUDIENCE], JWKS)
+        self.key = create_access_key(database, "Acme")
+        self.now = 0.0
+        self._runner = asyncio.Runner()
+        self.identity = Identity(database.engine, ticks=lambda: self.now)
+
+    def use(self) -> int:
+        """Check the access key, and wait until its use is recorded."""
+        return self._runner.run(self._use())
+
+    def close(self) -> None:
+        self._runner.close()
+
+    async def _use(self) -> int:
+        partner_id = await self.identity.partner_of(self.key)
+        await asyncio.gather(*self.identity._recordings)
+        return partner_id
+
+
+@pytest.fixture
+def clocked(database: Database) -> Iterator[Clocked]:
+    used = Clocked(database)
+    yield used
+    used.close()
+
+
+@pytest.mark.both_databases
+def test_a_revoked_access_key_is_refused_once_the_cache_has_ended(
+    database: Database, clocked: Clocked
+) -> None:
+    """Its use is recorded, coarsely; revoked again, it keeps its date."""
+    assert rows(database, access_keys)[0].last_used_at is None
+    assert clocked.use() == 1
+    assert rows(database, access_keys)[0].last_used_at
+    revoke_access_key(database, 1)
+    clocked.now = 4.9
+    assert clocked.use() == 1
+    clocked.now = 5.0
+    with pytest.raises(InvalidAccessKey):
+        clocked.use()
+    first = rows(database, access_keys)[0].revoked_at
+    revoke_access_key(database, 1)
+    assert rows(database, access_keys)[0].revoked_at == first
+
+
+@pytest.mark.both_databases
+def test_a_disabled_partners_access_keys_are_refused_until_it_is_enabled(
+    database: Database, clocked: Clocked
+) -> None:
+    """Disabled again, it keeps its date."""
+    assert clocked.use() == 1
+    set_disabled(database, "Acme", disabled=True)
+    since = rows(database, partners)[0].disabled_at
+    clocked.now = 5.0
+    with pytest.raises(InvalidAccessKey):
+        clocked.use()
+    set_disabled(database, "Acme", disabled=True)
+    assert rows(database, partners)[0].disabled_at == since
+    set_disabled(database, "Acme", disabled=False)
+    assert clocked.use() == 1
+
+
+def test_a_use_that_cannot_be_recorded_does_not_concern_the_caller(
+    database: Database, clocked: Clocked
+) -> None:
     with database.writing() as connection:
         connection.execute(
             text(
@@ -131,93 +237,17 @@ def test_use_that_cannot_be_recorded_is_no_callers_concern(database: Database) -
                 " begin select raise(abort, 'no'); end"
             )
         )
-
-    async def use() -> int:
-        identity = Identity(database.engine)
-        partner_id = await identity.partner_of(key)
-        await asyncio.gather(*identity._recordings)
-        return partner_id
-
-    assert asyncio.run(use()) == 1
+    assert clocked.use() == 1
 
 
-def test_same_issuer_registered_twice_at_once_is_told(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The loser of the race gets a line, not a trace."""
-    add_issuer(database.engine, "Acme", ISSUER, AUDIENCE, jwks=JWKS)
-    monkeypatch.setattr("app.identity.registry._partner_id", lambda *_: None)
-    with pytest.raises(ConfigurationError, match="concurrent command"):
-        add_issuer(database.engine, "Acme", "https://other.example/", AUDIENCE, jwks=JWKS)
-
-
-def test_database_that_is_gone_is_told(database: Database) -> None:
-    with database.writing() as connection:
-        connection.execute(text("drop table access_keys"))
-    with pytest.raises(StorageUnavailable):
-        list_access_keys(database.engine)
-
-
-# What `coord-users check` says.
-
-
-def troubles(settings: Settings) -> dict[str, str]:
-    """Give what is looked at, and what is wrong with it."""
-    return {result.what: result.trouble for result in check(settings)}
-
-
-def test_all_is_well(settings: Settings, database: Database) -> None:
-    with JwksServer(signer(kid="k").jwk) as server:
-        add_issuer(database.engine, "Acme", ISSUER, AUDIENCE, jwks_url=server.url)
-        add_issuer(database.engine, "Acme", "https://b/", AUDIENCE, shared_secret=SECRET)
-        told = troubles(settings)
-    assert set(told) == {
-        "database",
-        "migrations",
-        "commits",
-        f"issuer {ISSUER}",
-        "issuer https://b/",
-        "Stripe",
-    }
-    assert not any(told.values())
-
-
-def test_issuers_keys_in_trouble(settings: Settings, database: Database) -> None:
-    """Weak by now, not to be had, or none that is of use: each is told, by its issuer."""
-    with JwksServer() as server:
-        add_issuer(database.engine, "Acme", "https://none/", AUDIENCE, jwks_url=server.url)
-        add_issuer(database.engine, "Acme", "https://weak/", AUDIENCE, shared_secret=SECRET)
-        away = "http://127.0.0.1:9/keys"
-        add_issuer(database.engine, "Acme", "https://away/", AUDIENCE, jwks_url=away)
-        with database.writing() as connection:
-            weak = issuers.c.issuer == "https://weak/"
-            connection.execute(issuers.update().where(weak).values(shared_secret=b"short"))
-        told = troubles(settings)
-    assert "holds no key" in told["issuer https://none/"]
-    assert "at least 32" in told["issuer https://weak/"]
-    assert "not to be had" in told["issuer https://away/"]
-
-
-def test_service_without_partners(settings: Settings) -> None:
-    assert "partner add" in troubles(settings)["partners"]
-
-
-def test_stripe_in_trouble(settings: Settings, standin: StandIn) -> None:
-    """No key, a wrong key, or nobody there: told without the key."""
-    assert "not set" in troubles(replace(settings, stripe_secret_key=""))["Stripe"]
-    wrong = replace(settings, stripe_secret_key="sk_live_wrong1234")
-    assert "does not take STRIPE_SECRET_KEY" in troubles(wrong)["Stripe"]
-    away = replace(settings, stripe_api_base="http://127.0.0.1:9")
-    assert "cannot be reached" in troubles(away)["Stripe"]
-    assert not any("sk_live_wrong" in trouble for trouble in troubles(wrong).values())
-
-
-def test_database_in_trouble(settings: Settings, tmp_path: Any) -> None:
-    """What cannot be looked at is left out; the rest is told all the same."""
-    empty = replace(settings, database_url=f"sqlite:///{tmp_path}/empty.db")
-    assert "coord-users migrate" in troubles(empty)["migrations"]
-    away = replace(settings, database_url="sqlite:////nowhere/at/all.db")
-    told = troubles(away)
-    assert "cannot be used" in told["database"]
-    assert told["Stripe"] == ""
-    assert "migrations" not in told
+def test_keys_by_url_are_fetched_when_they_are_registered(database: Database) -> None:
+    weak = {**signer(kid="k").jwk, "kid": ""}
+    with JwksServer(signer(kid="k").jwk, weak) as server:
+        keys = add_registration(database, "Acme", ISSUER, ["a"], KeySource(server.url))
+        assert server.fetches == 1
+        _, _, again = update_registration(database, "Acme", ISSUER, source=KeySource(server.url))
+        assert server.fetches == 2
+    assert again
+    assert len(again.usable) == 1
+    assert [key.kid for key in keys.usable] == ["k"]
+    assert len(keys.passed_over) == 1

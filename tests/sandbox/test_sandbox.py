@@ -40,18 +40,18 @@ def test_printed_tokens_evoke_the_answers_beside_them(sandbox: Printed) -> None:
                 assert save(sandbox, token).status_code == 200
 
 
-def save(sandbox: Printed, token: str, jwt: str = "User JWT") -> httpx.Response:
+def save(sandbox: Printed, token: str, jwt: str | None = None) -> httpx.Response:
     return httpx.post(
         sandbox.value("Explorer").replace("/ui/", "/user/current/stripe_info"),
         params={"access_key": sandbox.value("Access key")},
-        headers={"Authorization": f"Bearer {sandbox.value(jwt)}"},
+        headers={"Authorization": f"Bearer {jwt or sandbox.value('User JWT')}"},
         json={"coord_targeted_token": token},
     )
 
 
 def test_printed_test_jwt_is_refused(sandbox: Printed) -> None:
     """403 test_user."""
-    answer = save(sandbox, sandbox.value("Fresh token"), "Test JWT")
+    answer = save(sandbox, sandbox.value("Fresh token"), sandbox.value("Test JWT"))
     assert answer.json()["code"] == "test_user"
 
 
@@ -60,6 +60,21 @@ def test_printed_explorer_is_there(sandbox: Printed) -> None:
     answer = httpx.get(sandbox.value("Explorer"))
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_rotation_of_the_issuers_key_can_be_watched(sandbox: Printed) -> None:
+    """A JWT of the new key works at once, and one of the old key still does."""
+    issuer = sandbox.value("Issuer").partition(" ")[0]
+    before = httpx.get(issuer).json()
+    rotated = httpx.post(issuer.replace("jwks.json", "rotate"))
+    after = httpx.get(issuer).json()
+    assert [key["kid"] for key in before["keys"]] == ["demo-1"]
+    assert [key["kid"] for key in after["keys"]] == ["demo-2", "demo-1"]
+    token = sandbox.value("Fresh token")
+    for jwt in (rotated.text.strip(), sandbox.value("User JWT")):
+        assert save(sandbox, token, jwt).status_code == 200
+    for call in (httpx.get, httpx.post):
+        assert call(issuer.replace("jwks.json", "else")).status_code == 404
 
 
 def test_what_shall_be_kept_survives(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from jwt.algorithms import OKPAlgorithm
 
 from app.config import Settings
 from app.identity import registry
+from app.identity.jwks import KeySource
 from app.service import create_app
 from app.storage.database import Database
 from app.web import server
@@ -72,15 +73,11 @@ class Partner:
         self._private = Ed25519PrivateKey.generate()
         self.issuer = f"https://{name.lower()}.example/"
         public = OKPAlgorithm.to_jwk(self._private.public_key(), as_dict=True)
-        registry.add_issuer(
-            database.engine,
-            name,
-            self.issuer,
-            AUDIENCE,
-            jwks={"keys": [{**public, "kid": "k1", "alg": "EdDSA", "use": "sig"}]},
-            is_test=is_test,
+        jwks = {"keys": [{**public, "kid": "k1", "alg": "EdDSA", "use": "sig"}]}
+        registry.add_registration(
+            database, name, self.issuer, [AUDIENCE], KeySource(jwks=jwks), is_test=is_test
         )
-        self.access_key = registry.create_access_key(database.engine, name)
+        self.access_key = registry.create_access_key(database, name)
 
     def jwt(self, subject: str = "user-1", **claims: Any) -> str:
         """Sign a JWT; a claim given as None is left out."""

@@ -193,13 +193,13 @@ def test_nothing_is_begun_for_a_caller_who_has_gone(
     waits, may_go_on = threading.Event(), threading.Event()
     user_of = Identity.user_of
 
-    async def slow(self: Identity, jwt: str) -> User:
+    async def slow(self: Identity, jwt: str, partner_id: int | None) -> User:
         waits.set()
         if is_noticed:
             await asyncio.to_thread(may_go_on.wait, 10)
         else:
             may_go_on.wait(10)
-        return await user_of(self, jwt)
+        return await user_of(self, jwt, partner_id)
 
     monkeypatch.setattr(Identity, "user_of", slow)
     body = f'{{"coord_targeted_token": "{standin.new_token()}"}}'

@@ -1,0 +1,70 @@
+"""What the commands share: errors in one line, the settings, the database, and tables."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec
+
+import click
+
+from app.config import Settings
+from app.errors import ConfigurationError, StorageUnavailable
+from app.telemetry import logs
+
+if TYPE_CHECKING:
+    from app.storage.database import Database
+
+Parameters = ParamSpec("Parameters")
+
+
+def plainly(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Decorate a command so that an error is one line on stderr, and the exit status 1."""
+
+    @wraps(command)
+    def plain(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ConfigurationError as error:
+            raise click.ClickException(str(error)) from None
+        except StorageUnavailable as error:
+            raise click.ClickException(f"The database cannot be used: {error.inner}") from None
+
+    return plain
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment, and log as they say."""
+    settings = Settings.from_environ(os.environ)
+    logs.configure(settings.log_format)
+    return settings
+
+
+def open_database() -> "Database":
+    """Open the database that the settings name.
+
+    Raises:
+        ConfigurationError: It cannot be reached, or it is not migrated.
+    """
+    from app import service
+
+    return service.open_database(read_settings())
+
+
+def utc(seconds: float | None) -> str | None:
+    """Format a time as RFC 3339 in UTC, to the second."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat("T", "seconds")
+
+
+def print_table(rows: Iterable[Mapping[str, object]]) -> None:
+    """Print rows in columns, each as wide as its widest cell; nothing where there are none."""
+    cells = [
+        {name: "" if value is None else str(value) for name, value in row.items()} for row in rows
+    ]
+    if not cells:
+        return
+    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in cells[0]}
+    for row in [{name: name for name in widths}, *cells]:
+        click.echo("  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip())
