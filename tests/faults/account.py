@@ -4,13 +4,15 @@ Its rules: https://docs.stripe.com/api/idempotent_requests and https://docs.stri
 """
 
 import json
+import random
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
+from faults.payment_methods import PaymentMethods
 from faults.scripted import Fault, stripe_error
 from faults.wire import Answer, Request
 
@@ -21,6 +23,7 @@ DECLINES: dict[str, tuple[str, str | None]] = {
     "tok_chargeDeclinedExpiredCard": ("expired_card", None),
     "tok_chargeDeclinedProcessingError": ("processing_error", None),
 }
+DEFAULT = "invoice_settings[default_payment_method]"
 REUSABLE = frozenset({"tok_visa", "tok_mastercard", "tok_amex", "tok_discover"})
 
 
@@ -39,11 +42,24 @@ class Call:
 
     @property
     def token(self) -> str:
-        return self.request.form.get("source", "")
+        form = self.request.form
+        return (
+            form.get("source")
+            or form.get("card[token]")
+            or form.get("payment_method")
+            or form.get(DEFAULT, "")
+        )
 
     @property
     def customer_id(self) -> str:
-        return self.request.path.removeprefix("/v1/customers").strip("/")
+        path = self.request.path
+        return path.removeprefix("/v1/customers").strip("/") if "/customers" in path else ""
+
+    @property
+    def payment_method(self) -> str:
+        """The one that the path names, if it names one."""
+        _, found, rest = self.request.path.partition("/v1/payment_methods/")
+        return rest.partition("/")[0] if found else ""
 
 
 @dataclass(frozen=True)
@@ -68,8 +84,14 @@ class Customer:
     created: int
     email: str | None
     metadata: dict[str, str]
-    token: str  # whose card is the default
+    token: str  # whose card is charged
+    source: str = ""  # the token last saved as a source
+    default_pm: str | None = None
     deleted: bool = False
+
+    @property
+    def default_source(self) -> str | None:
+        return f"card_{self.source[-12:]}" if self.source else None
 
     def told(self) -> dict[str, Any]:
         """Give it as Stripe does."""
@@ -80,7 +102,13 @@ class Customer:
             "object": "customer",
             "created": self.created,
             "email": self.email,
-            "default_source": f"card_{self.token[-12:]}",
+            "default_source": self.default_source,
+            "invoice_settings": {
+                "custom_fields": None,
+                "default_payment_method": self.default_pm,
+                "footer": None,
+                "rendering_options": None,
+            },
             "livemode": False,
             "metadata": self.metadata,
         }
@@ -101,6 +129,7 @@ class Account:
     Attributes:
         clock: Stripe's, in seconds since the epoch.
         ledger: what was executed, in order.
+        sends: what callers send for a card: tokens, PaymentMethods, or either.
     """
 
     clock: Callable[[], float] = time.time
@@ -108,14 +137,20 @@ class Account:
     tokens: dict[str, tuple[str, str | None] | None] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     ledger: list[Executed] = field(default_factory=list)
+    payment_methods: PaymentMethods = field(default_factory=PaymentMethods)
+    sends: Literal["tok", "pm", "mixed"] = "tok"
     lock: threading.RLock = field(default_factory=threading.RLock)
     _kept: dict[str, Kept] = field(default_factory=dict)
     _in_use: set[str] = field(default_factory=set)
 
     def token(self, code: str | None = None, decline_code: str | None = None) -> str:
         """Make a token for one use; its card is refused where a `code` is given."""
-        name = f"tok_{secrets.token_hex(12)}"
-        self.tokens[name] = (code, decline_code) if code else None
+        decline = (code, decline_code) if code else None
+        if self.sends == "pm" or (self.sends == "mixed" and random.random() < 0.5):
+            name = self.payment_methods.make(None, decline, {}).id
+        else:
+            name = f"tok_{secrets.token_hex(12)}"
+        self.tokens[name] = decline
         return name
 
     def live(self) -> list[Customer]:
@@ -127,6 +162,7 @@ class Account:
         """Delete a customer, as somebody with Stripe's dashboard would."""
         with self.lock:
             self.customers[customer_id].deleted = True
+            self.payment_methods.detach_all(customer_id)
 
     def forget_keys(self) -> None:
         """Do what Stripe may do after 24 hours."""
@@ -187,6 +223,13 @@ class Account:
     def other(self, call: Call) -> Answer:
         """Retrieve, list or delete."""
         with self.lock:
+            path = call.request.path
+            if call.payment_method:
+                found = self.payment_methods.by_id.get(call.payment_method)
+                missing = stripe_error(404, "resource_missing", "payment_method")
+                return found.answer() if found else missing
+            if path.startswith("/v1/tokens/"):
+                return self._token(path.removeprefix("/v1/tokens/"))
             if not call.customer_id:
                 return self._page(call.request.query)
             customer = self.customers.get(call.customer_id)
@@ -194,28 +237,28 @@ class Account:
             if customer is None or (customer.deleted and is_delete):
                 return stripe_error(404, "resource_missing", "id")
             if is_delete:
-                customer.deleted = True
+                self.delete(customer.id)
                 self._enter(call, customer.id, {}, 200)
             return Answer(200, json.dumps(customer.told()).encode())
 
     def _perform(self, call: Call) -> tuple[Answer, bool]:
         """Create or update; tells also whether the key keeps the answer."""
         form, customer_id = call.request.form, call.customer_id
+        if "/payment_methods" in call.request.path:
+            return self._perform_on_card(call), True
         metadata = {name[9:-1]: form[name] for name in form if name.startswith("metadata[")}
         email = form.get("email")
         if email is not None and "@" not in email:
             return stripe_error(400, "email_invalid", "email"), False
-        answer = self._refused(customer_id, call.token)
+        answer = self._refused(customer_id, call)
         if answer is None:
-            if customer_id:
-                customer = self.customers[customer_id]
-                customer.metadata = {**customer.metadata, **metadata}
-                customer.token = call.token
-            else:
+            if not customer_id:
                 customer_id = f"cus_{secrets.token_hex(7)}"
-                customer = Customer(customer_id, int(self.clock()), email, metadata, call.token)
-                self.customers[customer_id] = customer
-            self.used.add(call.token)
+                created = int(self.clock())
+                self.customers[customer_id] = Customer(customer_id, created, email, {}, "")
+            customer = self.customers[customer_id]
+            customer.metadata = {**customer.metadata, **metadata}
+            self._set_card(customer, form)
             answer = Answer(200, json.dumps(customer.told()).encode())
         self._enter(call, customer_id, metadata, answer.status)
         return answer, True
@@ -235,18 +278,83 @@ class Account:
             )
         )
 
-    def _refused(self, customer_id: str, token: str) -> Answer | None:
+    def _set_card(self, customer: Customer, form: dict[str, str]) -> None:
+        """Attach, and let the customer be charged by what is its default then."""
+        cards = self.payment_methods.by_id
+        if "payment_method" in form:
+            cards[form["payment_method"]].customer = customer.id
+            self.used.add(form["payment_method"])
+        if DEFAULT in form:
+            customer.default_pm = form[DEFAULT]
+            card = cards.get(form[DEFAULT])
+            customer.token = card.origin if card else customer.source
+        if "source" in form:
+            self.used.add(form["source"])
+            customer.source = form["source"]
+            if customer.default_pm is None:
+                customer.token = form["source"]
+
+    def _perform_on_card(self, call: Call) -> Answer:
+        """Make a PaymentMethod of a token, attach or detach one."""
+        form, cards = call.request.form, self.payment_methods
+        metadata = {name[9:-1]: form[name] for name in form if name.startswith("metadata[")}
+        customer_id = form.get("customer", "")
+        if call.request.path.endswith("/attach"):
+            customer = self.customers.get(customer_id)
+            if customer is None or customer.deleted:
+                answer = stripe_error(404, "resource_missing", "customer")
+            elif not (answer := cards.refused(call.payment_method, 404)):
+                found = cards.by_id[call.payment_method]
+                found.customer = customer_id
+                self.used.add(found.id)
+                answer = found.answer()
+        elif call.request.path.endswith("/detach"):
+            answer = cards.detach(call.payment_method)
+        elif not (answer := self._refused_token(call.token, "card[token]", asks_bank=False)):
+            self.used.add(call.token)
+            decline = DECLINES.get(call.token) or self.tokens.get(call.token)
+            answer = cards.make(call.token, decline, metadata).answer()
+        self._enter(call, customer_id, metadata, answer.status)
+        return answer
+
+    def _token(self, name: str) -> Answer:
+        if name not in self.tokens:
+            return stripe_error(404, "resource_missing", "token")
+        told = {
+            "id": name,
+            "object": "token",
+            "created": 1,
+            "client_ip": None,
+            "livemode": False,
+            "type": "card",
+            "used": name in self.used,
+        }
+        return Answer(200, json.dumps(told).encode())
+
+    def _refused(self, customer_id: str, call: Call) -> Answer | None:
+        form = call.request.form
         if customer_id:
             customer = self.customers.get(customer_id)
             if customer is None or customer.deleted:
                 return stripe_error(404, "resource_missing", "id")
+        if "source" in form:
+            return self._refused_token(form["source"], "source")
+        if "payment_method" in form:
+            return self.payment_methods.refused(form["payment_method"], 400)
+        if DEFAULT in form and form[DEFAULT] != self.customers[customer_id].default_source:
+            card = self.payment_methods.by_id.get(form[DEFAULT])
+            if card is None or card.customer != customer_id:
+                return stripe_error(400, "resource_missing", DEFAULT)
+        return None
+
+    def _refused_token(self, token: str, param: str, *, asks_bank: bool = True) -> Answer | None:
         if token in REUSABLE:
             return None
         if token not in self.tokens and token not in DECLINES:
-            return stripe_error(400, "resource_missing", "source")
+            return stripe_error(400, "resource_missing", param)
         if token in self.used:
-            return stripe_error(400, "token_already_used", "source")
-        if declined := DECLINES.get(token) or self.tokens.get(token):
+            return stripe_error(400, "token_already_used")
+        if asks_bank and (declined := DECLINES.get(token) or self.tokens.get(token)):
             code, decline_code = declined
             return stripe_error(402, code, type="card_error", decline_code=decline_code)
         return None

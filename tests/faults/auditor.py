@@ -25,6 +25,8 @@ class Findings:
         tokens: places in the database where a raw token, or an attempt's rest, was left.
         cards: users whose default card is not the one the row, or the last 200, says.
         lost: acknowledged users whose row does not hold the acknowledged customer.
+        strangers: cards of a user that are attached to another user's customer.
+        loose: PaymentMethods that were made of a token and are attached to no customer.
     """
 
     duplicates: list[str] = field(default_factory=list)
@@ -35,6 +37,8 @@ class Findings:
     tokens: list[str] = field(default_factory=list)
     cards: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -74,6 +78,7 @@ def audit(
     _cards(found, account, rows, acknowledged or {})
     found.open += [row.subject for row in rows if row.attempt_id is not None]
     _remains(found, engine, account)
+    _payment_methods(found, account)
     return found
 
 
@@ -118,6 +123,19 @@ def _cards(
             continue
         if account.customers[last.customer_id].token != last.token:
             found.cards.append(f"{subject}: {last.token} was acknowledged last")
+
+
+def _payment_methods(found: Findings, account: Account) -> None:
+    """Look at what each customer has been given beside its default."""
+    for one in account.payment_methods.by_id.values():
+        owner = account.customers.get(one.customer or "")
+        if owner is not None and one.metadata.get(
+            "coord_user", owner.metadata.get("coord_user")
+        ) != (owner.metadata.get("coord_user")):
+            found.strangers.append(f"{one.id}: {owner.id}")
+        is_refused = one.decline is not None
+        if one.origin != one.id and one.customer is None and not (one.is_spent or is_refused):
+            found.loose.append(one.id)
 
 
 def _remains(found: Findings, engine: Engine, account: Account) -> None:

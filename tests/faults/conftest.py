@@ -1,6 +1,7 @@
 """Fixtures: databases of both kinds, the double, and a house that uses them."""
 
 import os
+import random
 import secrets
 import shutil
 import tempfile
@@ -18,6 +19,35 @@ from support.postgresql import PostgreSql
 from app.storage.database import Database
 
 MEMORY = "/dev/shm"
+# How cards are sent and saved: tokens as sources, tokens as PaymentMethods, PaymentMethods, and all
+# of them at random.
+ROUTES = ("source", "token", "pm", "mixed")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Save cards in each way in the modules that say so, else as sources."""
+    if "route" in metafunc.fixturenames:
+        is_for_all = metafunc.definition.get_closest_marker("all_routes") is not None
+        routes = ROUTES if is_for_all else ROUTES[:1]
+        metafunc.parametrize("route", routes, indirect=True, ids=routes if is_for_all else [""])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the further routes on PostgreSQL to `tox -e long`."""
+    for item in items:
+        callspec: Any = getattr(item, "callspec", None)
+        marker = item.get_closest_marker("all_routes")
+        if callspec is None or marker is None or callspec.params.get("route", "source") == "source":
+            continue
+        if callspec.params.get("url") == "postgresql":
+            item.add_marker("long")
+
+
+@pytest.fixture
+def route(request: pytest.FixtureRequest) -> str:
+    """Return how cards are sent and saved."""
+    return str(getattr(request, "param", "source"))
 
 
 @pytest.fixture(scope="session")
@@ -71,18 +101,22 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def double() -> Iterator[Double]:
-    """Give a double of Stripe."""
+def double(route: str) -> Iterator[Double]:
+    """Return a running double of Stripe, whose callers send what the route says."""
     with Double() as running:
+        if route in ("pm", "mixed"):
+            running.account.sends = route  # type: ignore[assignment]
         yield running
 
 
 @pytest.fixture
-def open_house(url: str, double: Double) -> Iterator[Callable[..., House]]:
+def open_house(url: str, double: Double, route: str) -> Iterator[Callable[..., House]]:
     """Give a way to open as many houses on one database as wanted."""
     houses: list[House] = []
 
     def another(**options: Any) -> House:
+        by_pm = route == "token" or (route == "mixed" and random.random() < 0.5)
+        options.setdefault("cards", "payment_method" if by_pm else "source")
         houses.append(House(url, double, **options))
         return houses[-1]
 

@@ -3,6 +3,7 @@
 The same with real processes and SIGKILL is in `test_kills.py`, and in any order in `test_model.py`.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -10,8 +11,9 @@ from faults.double import Double
 from faults.house import Crash, House
 from faults.scripted import FAULTS
 
-from app.errors import CardRefused
+from app.errors import CardRefused, TokenRefused
 
+pytestmark = pytest.mark.all_routes
 OpenHouse = Callable[..., House]
 
 # Passed by every request that succeeds.
@@ -61,7 +63,13 @@ def test_crash_is_mended_by_whoever_comes_next(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 def test_crash_on_a_bad_day_of_stripes(
-    open_house: OpenHouse, double: Double, arrow: str, when: str, fault: str, has_customer: bool
+    open_house: OpenHouse,
+    double: Double,
+    arrow: str,
+    when: str,
+    fault: str,
+    has_customer: bool,
+    route: str,
 ) -> None:
     """Fault and crash together: still one customer, and the same request converges."""
     doomed, heir = open_house(), open_house()
@@ -71,6 +79,13 @@ def test_crash_on_a_bad_day_of_stripes(
     crash(doomed, f"{arrow}.{when}", token)
     double.heal()
     heir.let_leases_expire()
+    if route in ("token", "mixed") and fault == "500 kept and executed":
+        # The PaymentMethod that was made of a token cannot be found again, if there is one: it is
+        # attached to nobody, and the user is asked for another card.
+        with contextlib.suppress(TokenRefused):
+            heir.save(token)
+        double.account.payment_methods.discard_loose()
+        token = double.account.token()
     customer_id = heir.save(token)
     assert before in (None, customer_id)
     assert len(double.account.live()) == 1
