@@ -5,6 +5,7 @@ processes that want the same row, one gets it and the other learns so. All times
 """
 
 import uuid
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, Update
@@ -21,6 +22,7 @@ from app.customers.attempt import (
 )
 from app.customers.refusal_limits import RefusalLimits
 from app.customers.steps import PAYMENT_METHOD, PAYMENT_METHOD_PREFIX, Cards, Step, first_steps
+from app.customers.storing import lease
 from app.customers.token_cipher import TokenCipher
 from app.customers.upkeep import name_rows_of_the_version_before
 from app.customers.user import User, user_hash
@@ -71,8 +73,16 @@ class Attempts:
         """Return the hash that names a user."""
         return user_hash(self._installation, user.partner, user.issuer, user.subject)
 
-    def claim(self, user: User, token: str, request_id: str = "") -> Attempt | None:
+    def claim(
+        self, user: User, token: str, request_id: str = "", deadline: float = 0.0
+    ) -> Attempt | None:
         """Settled -> leased; creates the row of a new user.
+
+        Args:
+            user: whose row it is.
+            token: `tok_...` or `pm_...`.
+            request_id: names the request in the customer's metadata at Stripe.
+            deadline: by `time.monotonic`; until then it is repeated if its outcome is unknown.
 
         Returns:
             None if the row is not settled, or was settled with this very token, or a limit is
@@ -81,14 +91,15 @@ class Attempts:
         Raises:
             CallerIsGone: the caller hung up while it waited for the database.
         """
+        once = partial(self._claim_once, user, token, request_id, uuid.uuid4().hex)
         try:
-            return self._claim_once(user, token, request_id)
+            return lease(once, deadline)
         except UsersApiError as error:
             if not isinstance(error.__cause__, IntegrityError):
                 raise
             # The version before has made the row, without a hash, after the migration.
             name_rows_of_the_version_before(self._database, self._installation)
-            return self._claim_once(user, token, request_id)
+            return lease(once, deadline)
 
     def get(self, user: User) -> Row[Any]:
         """Return a user's row as it is, NULL for a new user, with what the limits' check needs."""
@@ -101,16 +112,41 @@ class Attempts:
         with self._database.reading() as connection:
             return connection.execute(statements.GET_BY_ID, {"m_user": user_id}).one_or_none()
 
-    def take_over(self, user_id: int, attempt_id: str) -> Attempt | None:
-        """Open -> leased; None if another process was faster."""
+    def confirm(self, user_id: int, token: str) -> str | None:
+        """Make sure that what a settled row shows is durable, which a mere read does not.
+
+        If PostgreSQL has a synchronous standby, a commit that never reached it can be read all the
+        same: after its wait was cancelled, and after a crash. This transaction locks the row and
+        commits, so it waits for the standby to have all that comes before.
+
+        Returns:
+            The customer's id; None if the row is not settled with this token any more.
+        """
+        values = {"m_user": user_id, "m_hash": token_hash(token)}
+        with self._database.writing() as connection:
+            found: str | None = connection.execute(statements.CONFIRM, values).scalar_one_or_none()
+        return found
+
+    def take_over(self, user_id: int, attempt_id: str, deadline: float = 0.0) -> Attempt | None:
+        """Open -> leased; None if another process was faster.
+
+        Args:
+            user_id: the row.
+            attempt_id: as it was when it was found open.
+            deadline: by `time.monotonic`; until then it is repeated if its outcome is unknown.
+        """
         values = {
             "m_user": user_id,
             "m_attempt": attempt_id,
             "m_holder": uuid.uuid4().hex,
             "p_lease": self._lease,
         }
-        with self._database.writing() as connection:
-            row = connection.execute(statements.TAKE_OVER, values).one_or_none()
+
+        def once() -> Row[Any] | None:
+            with self._database.writing() as connection:
+                return connection.execute(statements.TAKE_OVER, values).one_or_none()
+
+        row = lease(once, deadline)
         return None if row is None else attempt_from(row, self._cipher)
 
     def claim_to_forget(self, user_id: int) -> Attempt | None:
@@ -243,8 +279,9 @@ class Attempts:
             if connection.execute(statements.DELETE_USER, _held(attempt)).rowcount != 1:
                 raise LeaseLost
 
-    def _claim_once(self, user: User, token: str, request_id: str) -> Attempt | None:
-        attempt_id = uuid.uuid4().hex
+    def _claim_once(
+        self, user: User, token: str, request_id: str, attempt_id: str
+    ) -> Attempt | None:
         hashed, named = token_hash(token), self.hash_of(user)
         steps = first_steps(token, self._cards)
         payment_method = token if token.startswith(PAYMENT_METHOD_PREFIX) else None

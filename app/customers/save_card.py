@@ -38,7 +38,6 @@ each answer of Stripe, and `Customers.settle` stores what came of it.
 
 import random
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -52,12 +51,12 @@ from app.customers.refusal_limits import RefusalLimits
 from app.customers.settle import Settlement
 from app.customers.single_flight import SingleFlight
 from app.customers.steps import Step
+from app.customers.storing import store
 from app.customers.timeouts import (
     FIRST_POLL,
     LAST_POLL,
     LAST_SECONDS,
     RETRY_PAUSES,
-    STORE_PAUSE,
     Timeouts,
 )
 from app.customers.user import User
@@ -145,7 +144,7 @@ class Customers:
         pause = FIRST_POLL
         is_settled = True
         while time.monotonic() < deadline:
-            if is_settled and (attempt := self._attempts.claim(user, token, request_id)):
+            if is_settled and (attempt := self._attempts.claim(user, token, request_id, deadline)):
                 trace.current().user = attempt.user_id
                 try:
                     return self.settle(attempt, user.partner_id, deadline)
@@ -161,9 +160,8 @@ class Customers:
             trace.current().user = row.id
             is_settled = row.attempt_id is None
             if is_settled:
-                if row.token_hash == token_hash(token):
-                    return str(row.stripe_customer_id)
-                self._check_refusals(row, watched)
+                if customer_id := self._saved_before(row, token, watched):
+                    return customer_id
             elif row.is_leased:
                 if row.attempt_token_hash == token_hash(token):
                     watched = row.attempt_id
@@ -175,7 +173,7 @@ class Customers:
 
     def _finish(self, row: Row[Any], token: str, partner_id: int, deadline: float) -> None:
         """Settle an open attempt; only a refusal of this caller's own token concerns the caller."""
-        attempt = self._attempts.take_over(row.id, row.attempt_id)
+        attempt = self._attempts.take_over(row.id, row.attempt_id, deadline)
         if attempt is None:
             return
         try:
@@ -186,11 +184,19 @@ class Customers:
             if attempt.token_hash == token_hash(token):
                 raise
 
-    def _check_refusals(self, row: Row[Any], watched: str | None) -> None:
-        """Raise the refusal that a settled row records for the same attempt, or a rate limit."""
+    def _saved_before(self, row: Row[Any], token: str, watched: str | None) -> str | None:
+        """Return the customer's id if a settled row holds this very card.
+
+        Raises:
+            CardRefused, TokenRefused, ParameterRefused: the row records it for the same attempt.
+            TooManyAttempts: a rate limit is reached.
+        """
+        if row.token_hash == token_hash(token):
+            return self._attempts.confirm(row.id, token)
         if watched and row.refusal and row.refusal["attempt"] == watched:
             raise _recorded_refusal(row.refusal)
         self._limits.check(row)
+        return None
 
     def complete(self, user_id: int, attempt_id: str, partner_id: int | None) -> str:
         """Finish an open attempt for which no caller waits.
@@ -208,11 +214,11 @@ class Customers:
         Raises:
             UsersApiError: as for `save_card`.
         """
-        attempt = self._attempts.take_over(user_id, attempt_id)
+        deadline = time.monotonic() + self._timeouts.request
+        attempt = self._attempts.take_over(user_id, attempt_id, deadline)
         if attempt is None:
             return "overtaken"
         try:
-            deadline = time.monotonic() + self._timeouts.request
             return self.settle(attempt, partner_id, deadline, pauses=())
         except LeaseLost:
             return "overtaken"
@@ -246,55 +252,34 @@ class Customers:
             saved = settlement.run()
         except Refusal as refusal:
             counted = partner_id if isinstance(refusal, CardRefused) else None
-            self._store(
-                partial(self._attempts.refuse, settlement.attempt, refusal, counted), deadline
-            )
+            store(partial(self._attempts.refuse, settlement.attempt, refusal, counted), deadline)
             raise
         except OutcomeUnknown as unknown:
             end = self._attempts.withdraw if settlement.is_untouched else self._attempts.release
-            self._store(partial(end, settlement.attempt), deadline)
+            store(partial(end, settlement.attempt), deadline)
             raise StripeUnavailable(
                 inner=str(unknown), retry_after=unknown.retry_after
             ) from unknown
-        except Misconfigured:
-            self._attempts.release(settlement.attempt)
+        except (Misconfigured, StorageUnavailable):
+            store(partial(self._attempts.release, settlement.attempt), deadline)
             raise
         if attempt.step is Step.FORGET:
-            self._store(partial(self._attempts.erase, settlement.attempt), deadline)
+            store(partial(self._attempts.erase, settlement.attempt), deadline)
             return "forgotten"
         return self._accept(settlement.attempt, saved, deadline)
-
-    def _refuse(
-        self, attempt: Attempt, refusal: UsersApiError, counted: int | None, deadline: float
-    ) -> None:
-        self._store(lambda: self._attempts.refuse(attempt, refusal, counted), deadline)
 
     def _accept(self, attempt: Attempt, saved: Saved, deadline: float) -> str:
         accept = partial(
             self._attempts.accept, attempt, saved.customer_id, has_default_pm=saved.has_default_pm
         )
         try:
-            self._store(accept, deadline)
+            store(accept, deadline)
         except CustomerTaken as taken:
             # Never an answer: the row stays open, and an operator is told.
             log.error("customer belongs to another user", user=attempt.user_id, customer=str(taken))
             self._attempts.release(attempt)
             raise StripeUnavailable(inner="another user's row holds the customer") from taken
         return saved.customer_id
-
-    def _store(self, store: Callable[[], None], deadline: float) -> None:
-        """Store an outcome, again and again while the database is out of reach and time is left.
-
-        Otherwise the row would stay leased long after a failover of the database. Storing twice
-        does no harm: the second time the lease is lost, and the settled row is read.
-        """
-        while True:
-            try:
-                return store()
-            except StorageUnavailable:
-                if time.monotonic() + 2 * STORE_PAUSE >= deadline:
-                    raise
-                time.sleep(STORE_PAUSE * random.uniform(1, 2))
 
 
 def _recorded_refusal(refusal: dict[str, str]) -> UsersApiError:

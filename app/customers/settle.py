@@ -28,13 +28,16 @@ unless a look-up shows that the card is not attached.
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 from app.customers.attempt import Attempt
 from app.customers.attempts import Attempts
 from app.customers.calls import Advance, Calls, Saved
 from app.customers.steps import Step
+from app.customers.storing import store
 from app.customers.timeouts import CALL_LIFETIME, KEY_LIFETIME
 from app.errors import CardRefused, ParameterRefused, TokenRefused
 from app.stripe_account.account import CustomerGone, EmailRefused, KeyMismatch, OutcomeUnknown
@@ -130,14 +133,12 @@ class Settlement:
                     move = self._look_up(move)
                 case Advance():
                     self.is_untouched = False
-                    self.attempt = self._attempts.advance(
-                        self.attempt, move.step, move.customer_id, move.payment_method
-                    )
+                    advanced = (move.step, move.customer_id, move.payment_method)
+                    self._store(partial(self._attempts.advance, self.attempt, *advanced))
                     move = Send()
                 case Restart():
-                    self.attempt = self._attempts.restart(
-                        self.attempt, move.step, move.customer_id, move.email
-                    )
+                    changed = (move.step, move.customer_id, move.email)
+                    self._store(partial(self._attempts.restart, self.attempt, *changed))
                     move = Send()
                 case Saved():
                     return move
@@ -151,7 +152,7 @@ class Settlement:
         if is_old or not _has_card(attempt):
             return LookUp(is_quiet=attempt.silence > CALL_LIFETIME)
         if attempt.is_taken_over:
-            self.attempt = self._attempts.renew(attempt)
+            self._store(partial(self._attempts.renew, self.attempt))
         return Send()
 
     def _send(self) -> Move:
@@ -189,7 +190,7 @@ class Settlement:
                 if unknown.is_kept or unknown.retry is Retry.LATER or not is_time_left:
                     raise
             time.sleep(pause * random.uniform(0.5, 1))
-            self.attempt = self._attempts.renew(self.attempt)
+            self._store(partial(self._attempts.renew, self.attempt))
         try:
             return self._calls.send(self.attempt, self._time_for_a_call())
         except OutcomeUnknown as unknown:
@@ -223,6 +224,9 @@ class Settlement:
             raise TokenRefused("The token could not be used. Make a new one.")
         is_attached = self.attempt.step in (Step.ATTACH, Step.SET_DEFAULT)
         return Restart(Step.CREATE if is_attached else self.attempt.step, None, self.attempt.email)
+
+    def _store(self, transition: Callable[[], Attempt]) -> None:
+        self.attempt = store(transition, self._deadline)
 
     def _time_for_a_call(self) -> float:
         left = min(self._timeout, self._deadline - time.monotonic())

@@ -18,6 +18,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     null,
+    or_,
     select,
     update,
 )
@@ -91,12 +92,22 @@ ADVANCE = RENEW.values(
 RESTART = ADVANCE.values(
     attempt_key=bindparam("p_key"), attempt_email=bindparam("p_email"), attempt_started_at=now()
 )
+CONFIRM = (
+    select(users.c.stripe_customer_id)
+    .where(
+        users.c.id == bindparam("m_user"),
+        users.c.token_hash == bindparam("m_hash"),
+        users.c.attempt_id.is_(None),
+    )
+    .with_for_update()
+)
 TAKE_OVER = (
     update(users)
     .where(
         users.c.id == bindparam("m_user"),
         users.c.attempt_id == bindparam("m_attempt"),
-        users.c.lease_until <= now(),
+        # The second is so if it was leased by this very statement, whose commit nobody heard of.
+        or_(users.c.lease_until <= now(), users.c.lease_holder == bindparam("m_holder")),
     )
     .values(
         lease_holder=bindparam("m_holder"),
@@ -239,11 +250,13 @@ def claim(dialect: Dialect, limits: RefusalLimits) -> Insert:
                 else_=excluded.step,
             ),
         },
+        # The last is so if it was claimed by this very statement, whose commit nobody heard of.
         where=(
             users.c.attempt_id.is_(None)
             & users.c.token_hash.is_distinct_from(excluded.attempt_token_hash)
             & (by_user.scalar_subquery() < limits.per_user)
-        ),
+        )
+        | (users.c.attempt_id == excluded.attempt_id),
     )
     # The refusal itself, not whether it is NULL: SQLite before 3.41 answers the comparison with
     # true in RETURNING, whatever the value.

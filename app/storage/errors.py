@@ -18,7 +18,7 @@ def storage_errors(*, in_commit: bool = False) -> Iterator[None]:
     """Raise `StorageUnavailable` for an error of the database inside the block.
 
     Args:
-        in_commit: whether the block commits, so that after an error nobody knows the outcome.
+        in_commit: whether the block commits, so that after most errors the outcome is unknown.
     """
     try:
         yield
@@ -26,8 +26,18 @@ def storage_errors(*, in_commit: bool = False) -> Iterator[None]:
         # The first line names the problem; further lines may show what a row holds.
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
         unavailable = StorageUnavailable(inner=f"{type(error).__name__}: {reason}")
-        unavailable.is_commit_unknown = in_commit
+        unavailable.is_commit_unknown = in_commit and not _is_rolled_back(error)
         raise unavailable from error
+
+
+def _is_rolled_back(error: SQLAlchemyError) -> bool:
+    """Check whether a failed commit certainly changed nothing: SQLite or PostgreSQL said so.
+
+    PostgreSQL's class 57 is said at its end, whatever became of the commit.
+    """
+    cause = getattr(error, "orig", None)
+    state = getattr(cause, "sqlstate", None)
+    return isinstance(cause, sqlite3.Error) or (state is not None and not state.startswith("57"))
 
 
 def is_read_only(error: StorageUnavailable) -> bool:

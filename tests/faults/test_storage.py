@@ -20,8 +20,13 @@ from sqlalchemy.engine import make_url
 from app.errors import CardRefused, StorageUnavailable, StripeUnavailable, UsersApiError
 
 ARROWS = ("claim", "take_over", "renew", "restart", "accept", "refuse", "withdraw", "release")
-# These store an outcome, so they are tried again while the request has time.
+# What a request is answered if the trouble is over in time: each transition is stored again, for a
+# claim only if its outcome is unknown.
 STORE = {
+    "claim": None,
+    "take_over": None,
+    "renew": None,
+    "restart": None,
     "accept": None,
     "refuse": CardRefused,
     "withdraw": StripeUnavailable,
