@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from app import checkup
 from app.commands.access_keys import access_key
+from app.commands.forget import forget
 from app.commands.partners import partner
 from app.commands.shared import print_table, utc
 from app.config import Settings
@@ -62,6 +63,7 @@ def main() -> None:
 
 main.add_command(partner)
 main.add_command(access_key)
+main.add_command(forget)
 
 
 @main.command()

@@ -1,24 +1,24 @@
-"""What can go wrong, told without a word of HTTP; `problems` turns these into answers.
+"""The errors of the service, without HTTP: `app.web.problems` turns them into responses.
 
-`detail` is for the caller and holds nothing that a caller sent; `inner` is for the log alone.
+`detail` is for the caller and contains nothing that a caller sent; `inner` is for the log alone.
 """
 
 
 class ConfigurationError(Exception):
-    """Raised at the start, when the service cannot run as it is configured: one line says why."""
+    """The configuration does not allow the service or a command to run; one line says why."""
 
 
 class CallerIsGone(Exception):
-    """Raised before the work for a request begins whose caller has hung up: nobody is told."""
+    """The caller has hung up before work for its request began; no response is sent."""
 
 
 class UsersApiError(Exception):
-    """What a caller is told of a request that did not succeed.
+    """A request that did not succeed; the caller gets `code` and `detail`.
 
     Args:
         detail: a sentence for the caller, free of secrets and of what the caller sent.
         code: stable, for programs; each class has its own.
-        inner: what operators need to know besides, for the log alone.
+        inner: what operators need to know in addition, for the log alone.
         retry_after: seconds after which sending the same request again makes sense.
     """
 
@@ -43,35 +43,35 @@ class UsersApiError(Exception):
 
 
 class InvalidRequest(UsersApiError):
-    """Raised when a request breaks the contract."""
+    """A request breaks the contract."""
 
     code = "invalid_request"
     detail = "The request does not follow the contract."
 
 
 class InvalidAccessKey(UsersApiError):
-    """Raised when the access key is missing, malformed, unknown or revoked."""
+    """The access key is missing, malformed, unknown or revoked."""
 
     code = "invalid_access_key"
     detail = "The query parameter `access_key` is missing, unknown or revoked."
 
 
 class InvalidUserToken(UsersApiError):
-    """Raised when the user's JWT is missing, malformed, forged or not meant for Coord."""
+    """The user's JWT is missing, malformed, forged or not meant for Coord."""
 
     code = "invalid_user_token"
     detail = "The header `Authorization: Bearer <JWT>` is missing or its JWT is not valid."
 
 
 class UserTokenExpired(UsersApiError):
-    """Raised when the user's JWT is genuine and out of date."""
+    """The user's JWT is genuine and out of date."""
 
     code = "user_token_expired"
     detail = "The user's JWT has expired. Get a new one and send the request again."
 
 
 class TestUser(UsersApiError):
-    """Raised when the JWT belongs to a test user, before Stripe is called."""
+    """The JWT belongs to a test user, for whom Stripe is not called."""
 
     __test__ = False  # pytest takes every Test* for a test class
     code = "test_user"
@@ -82,21 +82,21 @@ class TestUser(UsersApiError):
 
 
 class PartnerMismatch(UsersApiError):
-    """Raised when the access key and the JWT's issuer belong to different partners."""
+    """The access key and the JWT's issuer belong to different partners."""
 
     code = "partner_mismatch"
     detail = "The access key and the JWT belong to different partners."
 
 
 class NotFound(UsersApiError):
-    """Raised when nothing is at the request's path."""
+    """Nothing is at the request's path."""
 
     code = "not_found"
     detail = "There is nothing at this address."
 
 
 class MethodNotAllowed(UsersApiError):
-    """Raised when the path exists, but not for the request's method.
+    """The path exists, but not for the request's method.
 
     Args:
         allow: the methods that it has, as for the header `Allow`.
@@ -111,28 +111,28 @@ class MethodNotAllowed(UsersApiError):
 
 
 class PayloadTooLarge(UsersApiError):
-    """Raised when a request is larger than any the contract allows."""
+    """A request is larger than any the contract allows."""
 
     code = "payload_too_large"
     detail = "The request body is larger than 16 KiB."
 
 
 class UnsupportedMediaType(UsersApiError):
-    """Raised when a body is not `application/json` in UTF-8."""
+    """A body is not `application/json` in UTF-8."""
 
     code = "unsupported_media_type"
     detail = "Send the body as `Content-Type: application/json`, in UTF-8."
 
 
 class RequestTimeout(UsersApiError):
-    """Raised when a caller takes too long to send its request."""
+    """A caller takes too long to send its request."""
 
     code = "request_timeout"
     detail = "The request body did not arrive in time."
 
 
 class CardRefused(UsersApiError):
-    """Raised when Stripe refuses the card; the code is Stripe's own.
+    """Stripe refuses the card; the code is Stripe's own.
 
     See https://docs.stripe.com/declines/codes for `decline_code`.
     """
@@ -148,7 +148,7 @@ class CardRefused(UsersApiError):
 
 
 class TokenRefused(UsersApiError):
-    """Raised when Stripe refuses the token; the code is Stripe's own.
+    """Stripe refuses the token; the code is Stripe's own.
 
     See https://docs.stripe.com/error-codes.
     """
@@ -173,7 +173,7 @@ TOKEN_DETAILS = {
 
 
 class UpdateInProgress(UsersApiError):
-    """Raised when another update of the same user did not end within the time budget."""
+    """Another update of the same user did not end within the time budget."""
 
     code = "update_in_progress"
     retry_after = 1
@@ -181,7 +181,7 @@ class UpdateInProgress(UsersApiError):
 
 
 class TooManyAttempts(UsersApiError):
-    """Raised when a user, or a partner, has had too many refused cards lately."""
+    """A user, or a partner, has had too many refused cards lately."""
 
     code = "too_many_attempts"
     retry_after = 60
@@ -189,7 +189,7 @@ class TooManyAttempts(UsersApiError):
 
 
 class StripeUnavailable(UsersApiError):
-    """Raised when Stripe's answer is unknown: the card may or may not be saved by now."""
+    """Stripe's answer is unknown: the card may or may not be saved by now."""
 
     code = "stripe_unavailable"
     retry_after = 2
@@ -197,7 +197,7 @@ class StripeUnavailable(UsersApiError):
 
 
 class StorageUnavailable(UsersApiError):
-    """Raised when the database cannot be used.
+    """The database cannot be used.
 
     Attributes:
         is_commit_unknown: whether the transaction may be committed all the same.
@@ -210,7 +210,7 @@ class StorageUnavailable(UsersApiError):
 
 
 class IssuerUnavailable(UsersApiError):
-    """Raised when it cannot be known now whether the issuer's keys have signed a JWT."""
+    """It cannot be known now whether the issuer's keys have signed a JWT."""
 
     code = "issuer_unavailable"
     retry_after = 10
@@ -221,7 +221,7 @@ class IssuerUnavailable(UsersApiError):
 
 
 class Overloaded(UsersApiError):
-    """Raised when the service is at its limit and takes no more requests for now."""
+    """The service is at its limit and takes no more requests for now."""
 
     code = "overloaded"
     retry_after = 1
@@ -229,7 +229,7 @@ class Overloaded(UsersApiError):
 
 
 class Misconfigured(UsersApiError):
-    """Raised when Stripe refuses what an operator configured; after a change there, it converges.
+    """Stripe refuses what an operator configured; after a change there, it converges.
 
     Args:
         inner: in words, what Stripe refuses, for the log alone.
@@ -242,7 +242,7 @@ class Misconfigured(UsersApiError):
 
 
 class ParameterRefused(UsersApiError):
-    """Raised when Stripe refuses a call for a defect of this service; nothing was executed.
+    """Stripe refuses a call for a defect of this service; nothing was executed.
 
     Args:
         inner: in words, what Stripe refuses, for the log alone.
@@ -254,17 +254,17 @@ class ParameterRefused(UsersApiError):
         super().__init__(inner=inner)
 
 
-def forget_frames(error: BaseException) -> None:
-    """Let go of all that an error and its causes have passed through, once nobody asks any more.
+def clear_tracebacks(error: BaseException) -> None:
+    """Clear the tracebacks of an error and its causes, to break reference cycles through frames.
 
-    Frames of Flask, Connexion and Stripe's SDK know the error that knows them. So all that a
-    failed request held would wait for the collector, which then holds up the whole process.
+    Frames of Flask, Connexion and Stripe's SDK hold the error that holds them. So all that a failed
+    request used would be left to the garbage collector, which pauses the whole process.
     """
-    known: set[int] = set()
-    ahead: list[BaseException | None] = [error]
-    while ahead:
-        one = ahead.pop()
-        if one is not None and id(one) not in known:
-            known.add(id(one))
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
             one.__traceback__ = None
-            ahead += (one.__cause__, one.__context__)
+            pending += (one.__cause__, one.__context__)

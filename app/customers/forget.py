@@ -2,10 +2,21 @@
 
 import time
 
+from sqlalchemy import select
+
 from app.customers.attempts import Attempts
 from app.customers.save_card import Customers
 from app.customers.timeouts import LAST_POLL, Timeouts
-from app.errors import CardRefused, ParameterRefused, TokenRefused, UpdateInProgress
+from app.customers.user import user_hash
+from app.errors import (
+    CardRefused,
+    ConfigurationError,
+    ParameterRefused,
+    TokenRefused,
+    UpdateInProgress,
+)
+from app.storage.database import Database
+from app.storage.tables import issuers, partners, users
 
 
 class Forgetting:
@@ -61,3 +72,33 @@ class Forgetting:
         except (CardRefused, TokenRefused, ParameterRefused):
             # Settled all the same.
             return
+
+
+def find_user(
+    database: Database, installation: str, issuer: str, subject: str, partner: str | None
+) -> int | None:
+    """Find the row of a user, also of one who was rebuilt from Stripe and has not come back yet.
+
+    Args:
+        database: stores the rows.
+        installation: the id of this installation.
+        issuer: the `iss` of the user's JWTs.
+        subject: their `sub`.
+        partner: the partner's name; needed if several have registered the issuer.
+
+    Raises:
+        ConfigurationError: it is not known whose user is meant.
+    """
+    registered = select(partners.c.name).join_from(issuers, partners)
+    with database.reading() as connection:
+        names = set(connection.scalars(registered.where(issuers.c.issuer == issuer)))
+    if partner is None:
+        if len(names) > 1:
+            raise ConfigurationError("Several partners have this issuer: name one by --partner")
+        if not names:
+            raise ConfigurationError("No partner has this issuer: name the one it had by --partner")
+        [partner] = names
+    named = user_hash(installation, partner, issuer, subject)
+    with database.reading() as connection:
+        found: int | None = connection.scalar(select(users.c.id).where(users.c.user_hash == named))
+    return found

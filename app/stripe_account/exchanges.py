@@ -9,7 +9,7 @@ from urllib.parse import quote
 import stripe
 import structlog
 
-from app.errors import CardRefused, Misconfigured, ParameterRefused, TokenRefused, forget_frames
+from app.errors import CardRefused, Misconfigured, ParameterRefused, TokenRefused, clear_tracebacks
 from app.http_client import HttpClient
 from app.stripe_account import objects
 from app.stripe_account.objects import Unreadable
@@ -181,7 +181,7 @@ class Exchanges:
             raise
         except stripe.StripeError as error:
             # Not each reaches a caller: on some, `app.customers` calls again.
-            forget_frames(error)
+            clear_tracebacks(error)
             raise self._meaning(call, error, key) from error
         except Unreadable as error:
             self._http.discard()

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config import Settings
 from app.contract.document import SAFE_METHODS
-from app.errors import CallerIsGone, forget_frames
+from app.errors import CallerIsGone, clear_tracebacks
 from app.telemetry import trace
 from app.telemetry.metrics import Metrics
 from app.web import cors
@@ -87,11 +87,11 @@ class Edge:
             is_own_answer = await self._handle(scope, receive, exchange, headers)
         except CallerIsGone as error:
             exchange.status, exchange.code = CLOSED_BY_CALLER, "caller_is_gone"
-            forget_frames(error)
+            clear_tracebacks(error)
         except Exception as error:
             has_access_key = b"access_key=" in scope["query_string"]
             await exchange.respond(self._problems.response(error, has_access_key))
-            forget_frames(error)
+            clear_tracebacks(error)
         if not is_own_answer:
             self._record(scope["method"], exchange, traced)
 
