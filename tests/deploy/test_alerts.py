@@ -19,7 +19,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "alerts.yaml"
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 PANELS = json.loads((DEPLOY / "dashboard.json").read_text())["panels"]
-pytestmark = pytest.mark.deploy
+pytestmark = [pytest.mark.deploy, pytest.mark.xdist_group("prometheus")]
 
 
 def promtool(*arguments: str | Path) -> str:

@@ -9,7 +9,8 @@ from deploy.image import Image
 
 from deploy import debian
 
-pytestmark = pytest.mark.deploy
+# One worker builds the image, once.
+pytestmark = [pytest.mark.deploy, pytest.mark.xdist_group("image")]
 
 FILE = debian.ROOT / "deploy/compose.yaml"
 OURS = {"api", "migrate", "sandbox"}

@@ -11,7 +11,8 @@ from deploy.image import Image
 from support.needs import need
 from support.sandboxed import Printed
 
-pytestmark = pytest.mark.deploy
+# One worker builds the image, once.
+pytestmark = [pytest.mark.deploy, pytest.mark.xdist_group("image")]
 
 # What only a build needs, or an intruder.
 TOOLS = ("cc", "gcc", "g++", "ld", "make", "git", "curl", "wget", "pip", "pip3", "easy_install")
