@@ -8,18 +8,22 @@ from pathlib import Path
 import pytest
 import yaml
 from deploy.prometheus import HOW, Prometheus, scraping, selectors
+from support.issuer import AUDIENCE, ISSUER, JwksServer, forge, signer
 from support.needs import need
 from support.server_process import serving
 from support.serving import Caller, Partner
 
 from app.config import Settings
+from app.identity.jwks import KeySource
+from app.identity.registry import add_registration, create_access_key
 from app.sandbox.standin.server import StandIn
+from app.storage.database import Database
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "alerts.yaml"
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 PANELS = json.loads((DEPLOY / "dashboard.json").read_text())["panels"]
-pytestmark = [pytest.mark.deploy, pytest.mark.xdist_group("prometheus")]
+pytestmark = pytest.mark.deploy
 
 
 def promtool(*arguments: str | Path) -> str:
@@ -48,10 +52,18 @@ def test_each_alert_fires_when_it_should_and_not_before() -> None:
 
 
 @pytest.fixture
+def key_of_away(database: Database) -> str:
+    """The access key of a partner whose issuer is out of reach."""
+    with JwksServer(signer("ES256").jwk) as issuer:
+        add_registration(database, "Away", ISSUER, [AUDIENCE], KeySource(issuer.url))
+    return create_access_key(database, "Away")
+
+
+@pytest.fixture
 def prometheus(
-    settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path
+    settings: Settings, partner: Partner, key_of_away: str, standin: StandIn, tmp_path: Path
 ) -> Iterator[Prometheus]:
-    """A Prometheus that has seen two workers save cards and refuse others."""
+    """A Prometheus that has seen two workers save cards, refuse others, and fail."""
     with (
         serving(settings, tmp_path / "log", "--workers", "2") as server,
         scraping(server.url, ALERTS) as prometheus,
@@ -61,6 +73,8 @@ def prometheus(
         caller.save(standin.new_token())
         caller.save("tok_chargeDeclined")
         assert caller.save("tok_standin_forbidden").status_code == 500
+        away = caller.post({}, access_key=key_of_away, jwt=forge(by=signer("ES256")))
+        assert away.json()["code"] == "issuer_unavailable"
         prometheus.wait_for('coord_users_requests_total{status="500"} > 0')
         yield prometheus
 

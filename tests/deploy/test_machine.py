@@ -12,7 +12,7 @@ from deploy.readme import blocks
 from jwt.algorithms import ECAlgorithm
 from support.serving import PATH
 
-pytestmark = [pytest.mark.deploy, pytest.mark.xdist_group("machine")]
+pytestmark = pytest.mark.deploy
 
 KEY = generate_private_key(SECP256R1())
 # What the text leaves to the operator, and what it is here: there is no Stripe and no partner.

@@ -1,18 +1,24 @@
-"""The image: what it holds, and that it runs as deploy/Dockerfile promises."""
+"""The image runs as deploy/Dockerfile promises, and Docker Compose itself reads compose.yaml."""
 
+import json
 import os
 import shlex
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deploy.image import Image
 from support.needs import need
 from support.sandboxed import Printed
 
-# One worker builds the image, once.
-pytestmark = [pytest.mark.deploy, pytest.mark.xdist_group("image")]
+from deploy import debian
+
+pytestmark = pytest.mark.deploy
+
+FILE = debian.ROOT / "deploy/compose.yaml"
+OURS = {"api", "migrate", "sandbox"}
 
 # What only a build needs, or an intruder.
 TOOLS = ("cc", "gcc", "g++", "ld", "make", "git", "curl", "wget", "pip", "pip3", "easy_install")
@@ -93,3 +99,53 @@ def test_serves_by_default(image: Image) -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: STRIPE_SECRET_KEY is not set")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def composed(image: Image) -> dict[str, Any]:
+    """The file as Compose resolves it."""
+    secrets = ("env", "DATABASE_PASSWORD=pass", "STRIPE_SECRET_KEY=sk_test_x")
+    words = ("--file", str(FILE), "--profile", "sandbox", "config", "--format", "json")
+    result: dict[str, Any] = json.loads(debian.run(*secrets, str(image.compose), *words))
+    return result
+
+
+def test_is_valid_and_runs_ours_with_no_privilege(composed: dict[str, Any]) -> None:
+    services = composed["services"]
+    assert set(services) == {*OURS, "database"}
+    for name in OURS:
+        service = services[name]
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["build"]["dockerfile"] == "deploy/Dockerfile"
+        assert Path(service["build"]["context"]) == debian.ROOT
+    assert [name for name in services if services[name].get("profiles")] == ["sandbox"]
+
+
+def test_starts_one_after_the_other(composed: dict[str, Any]) -> None:
+    """The service once the schema is up to date, and that once the database answers."""
+    services = composed["services"]
+    conditions = {
+        name: {other: how["condition"] for other, how in service.get("depends_on", {}).items()}
+        for name, service in services.items()
+    }
+    assert conditions["api"] == {"migrate": "service_completed_successfully"}
+    assert conditions["migrate"] == {"database": "service_healthy"}
+    assert services["database"]["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
+
+
+def test_waits_for_requests_in_flight(composed: dict[str, Any]) -> None:
+    """REQUEST_TIMEOUT and 5 s at the least, before Docker kills."""
+    assert composed["services"]["api"]["stop_grace_period"] == "45s"
+
+
+def test_says_which_secret_is_missing(image: Image) -> None:
+    result = subprocess.run(
+        ["env", "-i", image.compose, "--file", FILE, "config"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode != 0
+    assert "DATABASE_PASSWORD" in result.stderr
