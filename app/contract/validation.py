@@ -123,6 +123,10 @@ class ResponseCheck:
         Raises:
             UsersApiError: the response breaks the contract, which is a defect of the service.
         """
+        if scope["method"] == "HEAD":
+            # There is no body to check (RFC 9110, section 9.3.2).
+            await self._app(scope, receive, send)
+            return
         start: Message = {}
 
         async def check_and_send(message: Message) -> None:

@@ -34,10 +34,11 @@ BY_STATUS = {405: {"allow"}}
 
 
 def operation_at(document: Schema, path: str, method: str) -> tuple[str, Schema] | None:
-    """Find the operation that a request is for, and give its name with it."""
+    """Return the operation of a request, with its name; HEAD is part of GET."""
+    used = "get" if method.upper() == "HEAD" else method.lower()
     for template, methods in document["paths"].items():
-        if path == document.get("basePath", "") + template and method.lower() in methods:
-            return f"{method.upper()} {template}", methods[method.lower()]
+        if path == document.get("basePath", "") + template and used in methods:
+            return f"{used.upper()} {template}", methods[used]
     return None
 
 

@@ -103,9 +103,10 @@ class Contract:
         for scheme in {scheme for one in told["security"] for scheme in one}:
             yield Item(f"{name} security {scheme}", "given and taken")
             yield Item(f"{name} security {scheme}", "left out and refused")
-        for media_type in told["consumes"]:
-            yield Item(f"{name} consumes {media_type}", "sent and taken")
-        yield Item(f"{name} consumes", "another type refused")
+        if operation.body:
+            for media_type in told["consumes"]:
+                yield Item(f"{name} consumes {media_type}", "sent and taken")
+            yield Item(f"{name} consumes", "another type refused")
         for media_type in told["produces"]:
             yield Item(f"{name} produces {media_type}", "answered")
         yield from _items_of_body(operation)
@@ -153,12 +154,12 @@ def _tried_by_request(operation: Operation, exchange: Exchange) -> Iterator[Item
             yield Item(f"{name} security {scheme}", "given and taken")
         if place not in given and all(others) and status == 401:
             yield Item(f"{name} security {scheme}", "left out and refused")
-    media_type = exchange.request_headers.get("content-type", "").partition(";")[0].strip()
-    if status in TAKEN:
-        yield Item(f"{name} consumes {media_type}", "sent and taken")
-    if status == UNSUPPORTED and media_type not in operation.told["consumes"]:
-        yield Item(f"{name} consumes", "another type refused")
     if operation.body:
+        media_type = exchange.request_headers.get("content-type", "").partition(";")[0].strip()
+        if status in TAKEN:
+            yield Item(f"{name} consumes {media_type}", "sent and taken")
+        if status == UNSUPPORTED and media_type not in operation.told["consumes"]:
+            yield Item(f"{name} consumes", "another type refused")
         yield from _tried_by_body(operation.body, name, exchange)
 
 

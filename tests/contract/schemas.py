@@ -16,8 +16,8 @@ Schema = dict[str, Any]
 
 # Put into each schema: its place in the document.
 AT = "x-at"
-# What people read; it rules nothing.
-SPOKEN = frozenset({"title", "description", "example", "x-example", "default", AT})
+# What people read, and `format`, which a pattern beside it enforces.
+SPOKEN = frozenset({"title", "description", "example", "x-example", "default", "format", AT})
 # What holds other schemas.
 HOLDS = frozenset({"properties", "allOf", "items"})
 # What rules only strings, numbers, lists or objects; `type` rules all.

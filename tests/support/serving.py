@@ -20,6 +20,7 @@ from app.storage.database import Database
 from app.web import server
 
 PATH = "/v1/users/user/current/stripe_info"
+USER_PATH = "/v1/users/user/current"
 AUDIENCE = "https://api.coord.co"
 DEADLINE = 20.0
 
@@ -111,6 +112,24 @@ class Caller(contextlib.AbstractContextManager["Caller"]):
     def save(self, token: str, subject: str = "user-1", **claims: Any) -> httpx.Response:
         """Save a card for a user."""
         return self.post({"coord_targeted_token": token}, jwt=self.partner.jwt(subject, **claims))
+
+    def get_user(
+        self,
+        subject: str = "user-1",
+        *,
+        method: str = "GET",
+        jwt: str | None = None,
+        access_key: str | None = None,
+        params: dict[str, str] | None = None,
+        **claims: Any,
+    ) -> httpx.Response:
+        """Read a user, with valid credentials unless others are given."""
+        return self.http.request(
+            method,
+            USER_PATH,
+            params={"access_key": access_key or self.partner.access_key, **(params or {})},
+            headers={"Authorization": f"Bearer {jwt or self.partner.jwt(subject, **claims)}"},
+        )
 
     def post(
         self, body: Any, *, jwt: str | None = None, access_key: str | None = None, **options: Any
