@@ -67,19 +67,19 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._timeout: float | None = None
+        self._timeout = 0.0
         self._begin = b"BEGIN"
         self._warnings = _Warnings()
         self.add_notice_handler(self._warnings.add)
 
-    def bound(self, timeout: float | None) -> None:
+    def bound(self, timeout: float) -> None:
         """Set the bound of the statements and locks of each transaction from now on.
 
         Args:
-            timeout: in seconds; None for no bound.
+            timeout: in seconds.
         """
         self._timeout = timeout
-        milliseconds = int((timeout or 0) * 1000)
+        milliseconds = int(timeout * 1000)
         # One round trip. The settings end with the transaction, so no other user of a pooled
         # server connection gets them.
         self._begin = (
@@ -111,10 +111,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 
         A commit has no timeout of the server's, and may wait for a standby for ever.
         """
-        if timeout is None and self._timeout is not None:
-            timeout = self._timeout + GRACE
         try:
-            return super().wait(gen, interval, timeout)
+            return super().wait(gen, interval, timeout or self._timeout + GRACE)
         except psycopg.OperationalError:
             if not self.closed and self.info.transaction_status == ACTIVE:
                 self._give_up()
