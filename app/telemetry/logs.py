@@ -1,4 +1,4 @@
-"""Events, one line each, on stderr: JSON for machines, colours for people."""
+"""Log events, one line each, on stderr: JSON for machines, colours for people."""
 
 import logging
 import re
@@ -12,43 +12,46 @@ import structlog
 
 from app.telemetry import trace
 
-HERE = Path(__file__).parents[1]
-# The last line of defence: no event is built from a secret, and yet none gets past here.
+PACKAGE = Path(__file__).parents[1]
+# A second defence: no event is built from a secret, and if one ever were, it is masked here.
 SECRETS = re.compile(
     r"\b(?:(?:tok|sk|rk|whsec)_[A-Za-z0-9_]{4,}|coord_ak_[A-Za-z0-9_-]+"
     r"|eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]+){0,2})"
 )
 
+Event = dict[str, Any]
+
 
 def configure(log_format: str) -> None:
-    """Send all events, those of libraries too, to stderr.
+    """Send all events, libraries' included, to stderr.
 
     Args:
         log_format: `json` or `console`.
     """
-    shared: list[Any] = [
-        _with_request_id,
+    processors: list[Any] = [
+        _add_request,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _with_own_frames,
-        _without_secrets,
+        _format_error,
+        _mask_secrets,
     ]
-    last: Any = (
+    renderer: Any = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
-        processors=[*shared, last],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[*processors, renderer],
+        # Writes a line and its end at once: written apart, lines of two workers would be joined.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+            foreign_pre_chain=processors,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
@@ -57,23 +60,26 @@ def configure(log_format: str) -> None:
 
 
 def own_frames(trace: TracebackType | None) -> list[str]:
-    """Tell where in our own code an error came from, the innermost last."""
+    """Return where in this package an error was raised, the innermost frame last."""
     return [
         f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
         for frame in traceback.extract_tb(trace)
-        if Path(frame.filename).is_relative_to(HERE)
+        if Path(frame.filename).is_relative_to(PACKAGE)
     ]
 
 
-def _with_request_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Say in which request it happened, if in one."""
-    if request_id := trace.current().request_id:
-        event["request_id"] = request_id
+def _add_request(_logger: Any, _method: str, event: Event) -> Event:
+    """Add the names of the current request."""
+    traced = trace.current()
+    if traced.request_id:
+        event["request_id"] = traced.request_id
+    if traced.trace_id:
+        event["trace_id"] = traced.trace_id
     return event
 
 
-def _with_own_frames(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Turn `exc_info` into the error's name and our own frames: the rest is middlewares."""
+def _format_error(_logger: Any, _method: str, event: Event) -> Event:
+    """Replace `exc_info` by the error's name and this package's frames; the rest is middleware."""
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]
@@ -85,7 +91,7 @@ def _with_own_frames(_logger: Any, _method: str, event: dict[str, Any]) -> dict[
     return event
 
 
-def _without_secrets(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def _mask_secrets(_logger: Any, _method: str, event: Event) -> Event:
     return {name: _masked(value) for name, value in event.items()}
 
 

@@ -1,5 +1,6 @@
-"""What goes with a request through all layers: whose it is, and what time it has and takes."""
+"""The context of one request: its names, its deadline, its caller, and where its time goes."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,44 +10,57 @@ from typing import Any
 
 from app.errors import CallerIsGone
 
-# In the state of a request (https://asgi.readthedocs.io/en/latest/specs/lifespan.html): tells, in
-# any thread, whether its caller has hung up.
+# In the state of a request (https://asgi.readthedocs.io/en/latest/specs/lifespan.html): a function
+# that returns, in any thread, whether the caller has hung up.
 CALLER_IS_GONE = "caller_is_gone"
+# https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags.
+# Versions after 00 may append fields.
+TRACEPARENT = re.compile(
+    r"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace_id>[0-9a-f]{32})"
+    r"-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?"
+)
 
 
 @dataclass
 class Trace:
-    """One request, from its first byte to the end of its answer.
+    """One request, from its head to the end of its response.
 
     Attributes:
-        request_id: names it, in its answer, in the log and in Stripe's metadata.
-        until: when its caller will have been answered, by `time.monotonic`.
-        partner: the id of the calling partner, once that is certain.
+        request_id: names the request in its response, in the log and in Stripe's metadata.
+        until: when the caller's response is due, by `time.monotonic`.
+        state: what the server knows of the request; see `CALLER_IS_GONE`.
+        trace_id: names the request in the caller's own tracing; empty if it is not traced.
+        client: the caller's address; empty if it is not known.
+        prefix: the path that a trusted proxy serves this service under; empty for none.
+        partner: the id of the calling partner, once its access key is checked.
         user: the row of the user, once it is known.
-        state: what the server tells of it; see `CALLER_IS_GONE`.
-        seconds: how long it spent where; `checks` are credentials, parameters and body.
+        seconds: how long the request spent where; `checks` are credentials, parameters and body.
+        began: when the head had arrived, by `time.perf_counter`.
     """
 
     request_id: str
     until: float = 0.0
     state: Mapping[str, Any] = field(default_factory=dict)
+    trace_id: str = ""
+    client: str = ""
+    prefix: str = ""
     partner: int | None = None
     user: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 
     def require_caller(self) -> None:
-        """Make sure that somebody waits for what is about to begin.
+        """Check that the caller still waits, before work for it begins.
 
         Raises:
-            CallerIsGone: nobody does.
+            CallerIsGone: it has hung up.
         """
         is_gone = self.state.get(CALLER_IS_GONE)
         if is_gone is not None and is_gone():
             raise CallerIsGone
 
     def rounded(self) -> dict[str, float]:
-        """Give the seconds as the log shows them, to a tenth of a millisecond."""
+        """Return `seconds` as the log shows them, to a tenth of a millisecond."""
         return {name: round(seconds, 4) for name, seconds in self.seconds.items()}
 
 
@@ -54,12 +68,12 @@ _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
 def begin(request_id: str, budget: float, state: Mapping[str, Any]) -> Trace:
-    """Trace the request whose context this is.
+    """Begin the trace of the request that this context belongs to.
 
     Args:
-        request_id: its name.
-        budget: the seconds that it may take.
-        state: what the server tells of it.
+        request_id: names the request.
+        budget: how long the request may take, in seconds.
+        state: what the server knows of the request.
     """
     trace = Trace(request_id, time.monotonic() + budget, state)
     _current.set(trace)
@@ -67,14 +81,14 @@ def begin(request_id: str, budget: float, state: Mapping[str, Any]) -> Trace:
 
 
 def current() -> Trace:
-    """Give the trace of this context's request; one that nobody reads where there is none."""
+    """Return the trace of this context's request; outside a request, one that is not logged."""
     return _current.get() or Trace("")
 
 
-def time_left(otherwise: float) -> float:
-    """Tell how many seconds this context's request still has; `otherwise` where there is none."""
+def time_left(default: float) -> float:
+    """Return how many seconds this context's request has left; `default` outside a request."""
     trace = _current.get()
-    return otherwise if trace is None else trace.until - time.monotonic()
+    return default if trace is None else trace.until - time.monotonic()
 
 
 @contextmanager
@@ -86,3 +100,11 @@ def spent(where: str) -> Iterator[None]:
     finally:
         seconds = current().seconds
         seconds[where] = seconds.get(where, 0.0) + time.perf_counter() - began
+
+
+def trace_id_of(traceparent: str) -> str:
+    """Return the trace id of a `traceparent` header; empty if the header is not valid."""
+    found = TRACEPARENT.fullmatch(traceparent)
+    if found is None or (found["more"] and found["version"] == "00"):
+        return ""
+    return found["trace_id"]

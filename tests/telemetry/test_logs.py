@@ -1,7 +1,12 @@
 """Events: one line each, for machines or for people, without secrets."""
 
+import contextlib
 import json
 import logging
+import os
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -85,6 +90,29 @@ def test_error_tells_its_name_and_our_own_frames(capsys: pytest.CaptureFixture[s
     event = json.loads(lines(capsys)[0])
     assert event["error"].startswith("AttributeError: ")
     assert [frame.split()[1] for frame in event["trace"]] == ["own_frames"]
+
+
+WRITER = """
+import structlog
+from app.telemetry import logs
+
+logs.configure("json")
+log = structlog.get_logger()
+for number in range(5000):
+    log.info("request", number=number, text="x" * 200)
+"""
+
+
+def test_lines_of_several_processes_are_never_joined() -> None:
+    """Workers share one stderr, here a pipe, as with `docker logs` and systemd."""
+    reader, writer = os.pipe()
+    with contextlib.ExitStack() as processes, open(reader, encoding="utf-8") as pipe:
+        for _ in range(3):
+            process = subprocess.Popen([sys.executable, "-c", WRITER], stderr=writer)
+            processes.enter_context(process)
+        os.close(writer)
+        written = [json.loads(line) for line in pipe]
+    assert Counter(event["number"] for event in written) == Counter(dict.fromkeys(range(5000), 3))
 
 
 def test_no_error_is_no_matter(capsys: pytest.CaptureFixture[str]) -> None:
