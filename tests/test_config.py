@@ -1,4 +1,7 @@
-"""A missing or senseless value stops the start with one clear line."""
+"""A missing or senseless value stops the start with one clear line, which repeats no value."""
+
+import os
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,13 @@ def test_defaults_make_sense() -> None:
     assert settings.database_url == "sqlite:///coord-users.db"
 
 
+def test_empty_value_is_not_set() -> None:
+    """As compose files set what the operator left out; but lists may be empty."""
+    names = ("DATABASE_URL", "STRIPE_TIMEOUT", "LOG_FORMAT", "WEB_CONCURRENCY", "DATABASE_URL_FILE")
+    assert Settings.from_environ(dict.fromkeys(names, " ")) == Settings()
+    assert Settings.from_environ({"TRUSTED_PROXIES": ""}).trusted_proxies == ()
+
+
 def test_values_are_read() -> None:
     """Each variable reaches its setting."""
     settings = Settings.from_environ(
@@ -21,31 +31,39 @@ def test_values_are_read() -> None:
             "STRIPE_SECRET_KEY": "sk_live_x",
             "STRIPE_API_BASE": "http://127.0.0.1:1/",
             "STRIPE_TIMEOUT": "7",
+            "STRIPE_CARDS": "payment_method",
             "REQUEST_TIMEOUT": "8",
+            "DRAIN_SECONDS": "2.5",
+            "WEB_CONCURRENCY": "3",
             "MAX_IN_FLIGHT": "9",
             "LOG_FORMAT": "console",
             "VALIDATE_RESPONSES": "false",
-            "TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1",
+            "TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1, unix:, ::ffff:10.0.0.1",
             "CORS_ORIGINS": "https://app.example",
+            "CORS_HEADERS": "authorization, X-More",
             "REFUSALS_PER_USER": "3",
             "REFUSALS_PER_PARTNER": "4",
             "REFUSALS_WINDOW": "5",
         }
     )
     assert settings == Settings(
-        "postgresql://db/users",
-        "sk_live_x",
-        "http://127.0.0.1:1",
-        7,
-        8,
-        9,
-        "console",
-        False,
-        ("10.0.0.0/8", "127.0.0.1"),
-        ("https://app.example",),
-        3,
-        4,
-        5,
+        database_url="postgresql://db/users",
+        stripe_secret_key="sk_live_x",
+        stripe_api_base="http://127.0.0.1:1",
+        stripe_timeout=7,
+        stripe_cards="payment_method",
+        request_timeout=8,
+        drain_seconds=2.5,
+        workers=3,
+        max_in_flight=9,
+        log_format="console",
+        validate_responses=False,
+        trusted_proxies=("10.0.0.0/8", "127.0.0.1", "unix:", "::ffff:10.0.0.1"),
+        cors_origins=("https://app.example",),
+        cors_headers=("authorization", "X-More"),
+        refusals_per_user=3,
+        refusals_per_partner=4,
+        refusals_window=5,
     )
 
 
@@ -54,38 +72,101 @@ def test_values_are_read() -> None:
     [
         ("STRIPE_API_BASE", "ftp://example"),
         ("STRIPE_API_BASE", "http://api.stripe.example"),
+        ("STRIPE_API_BASE", "https://[::1"),
+        ("STRIPE_API_BASE", "https://api.stripe.example:65536"),
+        ("STRIPE_API_BASE", "sk_live_hunter2"),
         ("STRIPE_TIMEOUT", "soon"),
         ("STRIPE_TIMEOUT", "0"),
         ("STRIPE_TIMEOUT", "nan"),
         ("STRIPE_TIMEOUT", "30"),
+        ("STRIPE_TIMEOUT", "2_0"),
+        ("STRIPE_TIMEOUT", "1e1"),
+        ("STRIPE_TIMEOUT", "9" * 400),
+        ("STRIPE_CARDS", "Source"),
         ("REQUEST_TIMEOUT", "1000"),
+        ("DRAIN_SECONDS", "-1"),
+        ("DRAIN_SECONDS", "5s"),
+        ("WEB_CONCURRENCY", "auto"),
+        ("WEB_CONCURRENCY", "0"),
+        ("WEB_CONCURRENCY", "65"),
         ("MAX_IN_FLIGHT", "-1"),
         ("MAX_IN_FLIGHT", "1.5"),
         ("LOG_FORMAT", "xml"),
         ("VALIDATE_RESPONSES", "perhaps"),
         ("TRUSTED_PROXIES", "everybody"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "*"),
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "app.example"),
         ("CORS_ORIGINS", "https://App.example"),
         ("CORS_ORIGINS", "https://app.example, https://other.example/"),
+        ("CORS_HEADERS", "*"),
+        ("CORS_HEADERS", "X More"),
+        ("CORS_HEADERS", "X-More\r\nSet-Cookie: a"),
         ("REFUSALS_PER_USER", "none"),
     ],
 )
 def test_senseless_value(name: str, value: str) -> None:
-    """The line names the variable."""
+    """The line names the variable; whatever it holds may be a secret in the wrong place."""
     with pytest.raises(ConfigurationError, match=name) as raised:
         Settings.from_environ({name: value})
     assert "\n" not in str(raised.value)
+    assert len(value) < 5 or value not in str(raised.value)
 
 
-@pytest.mark.parametrize("key", ["", "pk_live_x", "hunter2"])
+@pytest.mark.parametrize(
+    "key",
+    ["", "pk_live_x", "hunter2", "sk_live_x y", "sk_live_\u00e4", "sk_", "sk_live_x\nsk_live_y"],
+)
 def test_key_of_the_wrong_kind(key: str) -> None:
-    """The line does not repeat what may be a secret."""
+    """Nor does the line repeat a part of the key."""
     with pytest.raises(ConfigurationError, match="STRIPE_SECRET_KEY") as raised:
         Settings.from_environ({"STRIPE_SECRET_KEY": key}).require_stripe_key()
-    assert not key or key not in str(raised.value)
+    assert not key or key == "sk_" or key not in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_key_is_not_shown() -> None:
-    """Whoever prints the settings does not print the key."""
-    assert "sk_live_x" not in repr(Settings(stripe_secret_key="sk_live_x"))
+def test_secrets_are_not_shown() -> None:
+    """Settings that are printed hold neither the key nor the database's password."""
+    shown = repr(Settings(stripe_secret_key="sk_live_x", database_url="postgresql://a:hunter2@b/c"))
+    assert "sk_live_x" not in shown
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DATABASE_URL", "postgresql://a:hunter2@b/c"), ("STRIPE_SECRET_KEY", "sk_live_x")],
+)
+def test_secret_from_a_file(name: str, value: str, tmp_path: Path) -> None:
+    """As Docker and Kubernetes mount secrets; the last newline is the editor's."""
+    file = tmp_path / "secret"
+    file.write_text(value + "\n")
+    settings = Settings.from_environ({name: "", f"{name}_FILE": str(file)})
+    assert settings == Settings.from_environ({name: value})
+    assert settings != Settings()
+
+
+def test_file_of_a_secret_that_cannot_be_read(tmp_path: Path) -> None:
+    """One line says why; the secret itself may be what the variable holds by mistake."""
+    binary, empty = tmp_path / "binary", tmp_path / "empty"
+    binary.write_bytes(b"\xff")
+    empty.write_text("\n")
+    for value, reason in (
+        ("sk_live_hunter2", "cannot be read: No such file or directory"),
+        (str(tmp_path), "cannot be read: Is a directory"),
+        (str(binary), "does not name a text file in UTF-8"),
+        (str(empty), "names an empty file"),
+        ("x" * 10_000, f"cannot be read: {os.strerror(36)}"),
+    ):
+        with pytest.raises(ConfigurationError) as raised:
+            Settings.from_environ({"STRIPE_SECRET_KEY_FILE": value})
+        assert str(raised.value) == f"STRIPE_SECRET_KEY_FILE {reason}"
+
+
+def test_secret_that_is_given_twice(tmp_path: Path) -> None:
+    """Neither of two secrets is silently ignored."""
+    file = tmp_path / "secret"
+    file.write_text("sk_live_x")
+    environ = {"STRIPE_SECRET_KEY": "sk_live_y", "STRIPE_SECRET_KEY_FILE": str(file)}
+    with pytest.raises(ConfigurationError, match="STRIPE_SECRET_KEY_FILE are both set"):
+        Settings.from_environ(environ)
