@@ -4,29 +4,16 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 
 from starlette.datastructures import MutableHeaders
 
 from app.web.problems import Response
 
-# What a page may send besides what browsers let every page send.
-REQUEST_HEADERS = "Authorization, Content-Type, X-Request-Id"
 # What a page may read besides what browsers let every page read.
 RESPONSE_HEADERS = "Retry-After, WWW-Authenticate, X-Request-Id"
 # How long a browser may cache a preflight, in seconds: the longest that Chromium allows.
 PREFLIGHT_MAX_AGE = 7200
-# `allow` adds the origin.
-PREFLIGHT = Response(
-    200,
-    "",
-    {
-        "Access-Control-Allow-Methods": "GET, POST",
-        "Access-Control-Allow-Headers": REQUEST_HEADERS,
-        "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE),
-    },
-    b"",
-)
 
 
 class Loopback(Container[str]):
@@ -36,6 +23,20 @@ class Loopback(Container[str]):
 
     def __contains__(self, origin: object) -> bool:
         return bool(self._ORIGIN.fullmatch(str(origin)))
+
+
+def preflight(names: Sequence[str]) -> Response:
+    """Return the response to preflights; `allow` adds the origin.
+
+    Args:
+        names: of headers that a page may send besides those that browsers let every page send.
+    """
+    headers = {
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": ", ".join(names),
+        "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE),
+    }
+    return Response(200, "", headers, b"")
 
 
 def is_preflight(method: str, headers: Mapping[bytes, bytes], origins: Container[str]) -> bool:

@@ -4,13 +4,10 @@ It names the request, bounds it in size and time, admits as many as the worker c
 probes without a thread, and turns errors into responses.
 """
 
-import functools
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config import Settings
@@ -21,6 +18,7 @@ from app.telemetry.metrics import Metrics
 from app.web import cors
 from app.web.body import read_body, replay
 from app.web.exchange import Exchange
+from app.web.forwarded import Proxies
 from app.web.head import Headers, check_head, check_is_read, headers_of
 from app.web.pacer import LoopPacer
 from app.web.places import Places
@@ -48,6 +46,11 @@ class Edge:
             threads wait for Stripe.
         metrics: counts requests.
         settings: the limits.
+        facts: about the service, for the event at its start.
+        end_background: lets what runs beside the requests begin nothing new.
+
+    Attributes:
+        is_stopping: whether no more requests shall come; responses then end their connections.
     """
 
     def __init__(
@@ -57,16 +60,19 @@ class Edge:
         probes: Mapping[str, Probe],
         metrics: Metrics,
         settings: Settings,
+        facts: Mapping[str, object] | None = None,
+        end_background: Callable[[], None] = lambda: None,
     ) -> None:
         self._app = app
         self._problems = problems
         self._probes = probes
         self._metrics = metrics
-        self._settings = settings
-        trusted = [ipaddress.ip_network(one) for one in settings.trusted_proxies]
-        self._is_trusted = functools.lru_cache(
-            lambda peer: any(ipaddress.ip_address(peer) in network for network in trusted)
-        )
+        self.settings = settings
+        self.facts = facts or {}
+        self.end_background = end_background
+        self.is_stopping = False
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._preflight = cors.preflight(settings.cors_headers)
         self._places = Places(settings.max_in_flight, metrics.in_flight.set)
         self._read_places = Places(MOST_READS)
         metrics.in_flight_limit.set(settings.max_in_flight)
@@ -78,13 +84,22 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = headers_of(scope)
-        exchange = Exchange(send, headers, self._settings.cors_origins)
+        exchange = Exchange(send, headers, self.settings.cors_origins, self.is_stopping)
         traced = trace.begin(
-            exchange.request_id, self._settings.request_timeout, scope.get("state", {})
+            exchange.request_id, self.settings.request_timeout, scope.get("state", {})
         )
-        is_own_answer = False
+        traced.trace_id = trace.trace_id_of(headers.get(b"traceparent", b"").decode("latin-1"))
+        # Before the proxies' prefix goes before its path.
+        probe = self._probes.get(scope["path"])
+        traced.client, traced.prefix = self._proxies.apply(scope)
+        is_api = True
         try:
-            is_own_answer = await self._handle(scope, receive, exchange, headers)
+            check_head(scope, headers)
+            if response := await self._own_response(scope["method"], headers, probe):
+                is_api = False
+                await exchange.respond(response)
+            else:
+                await self._pass_on(scope, receive, exchange, headers)
         except CallerIsGone as error:
             exchange.status, exchange.code = CLOSED_BY_CALLER, "caller_is_gone"
             clear_tracebacks(error)
@@ -92,28 +107,29 @@ class Edge:
             has_access_key = b"access_key=" in scope["query_string"]
             await exchange.respond(self._problems.response(error, has_access_key))
             clear_tracebacks(error)
-        if not is_own_answer:
+        if is_api:
             self._record(scope["method"], exchange, traced)
 
-    async def _handle(
+    async def _own_response(
+        self, method: str, headers: Headers, probe: Probe | None
+    ) -> Response | None:
+        """Return the response to a probe or a preflight; None for all other requests."""
+        if probe:
+            check_is_read(method)
+            return await probe()
+        if cors.is_preflight(method, headers, self.settings.cors_origins):
+            return self._preflight
+        return None
+
+    async def _pass_on(
         self, scope: Scope, receive: Receive, exchange: Exchange, headers: Headers
-    ) -> bool:
-        """Send the response; return whether it was made here, for a probe or a preflight."""
-        check_head(scope, headers)
-        if probe := self._probes.get(scope["path"]):
-            check_is_read(scope["method"])
-            await exchange.respond(await probe())
-            return True
-        if cors.is_preflight(scope["method"], headers, self._settings.cors_origins):
-            await exchange.respond(cors.PREFLIGHT)
-            return True
+    ) -> None:
         # Read before a place is taken: slow senders keep no other caller out.
         body = await read_body(scope, receive, headers)
-        for message in await self._call(scope, replay(body, receive), headers):
+        for message in await self._call(scope, replay(body, receive)):
             await exchange.send(message)
-        return False
 
-    async def _call(self, scope: Scope, receive: Receive, headers: Headers) -> list[Message]:
+    async def _call(self, scope: Scope, receive: Receive) -> list[Message]:
         """Return the application's whole response, so that slow readers take no place either."""
         response: list[Message] = []
 
@@ -122,20 +138,8 @@ class Edge:
 
         with self._read_places if scope["method"] in SAFE_METHODS else self._places:
             await self._pacer.wait_turn()
-            self._apply_forwarded(scope, headers)
             await self._app(scope, receive, collect)
         return response
-
-    def _apply_forwarded(self, scope: Scope, headers: Headers) -> None:
-        """Replace host and scheme by those that the caller used, as a trusted proxy states them."""
-        if not scope.get("client") or not self._is_trusted(scope["client"][0]):
-            return
-        scheme = headers.get(b"x-forwarded-proto", b"").split(b",")[-1].strip()
-        if scheme in (b"http", b"https"):
-            scope["scheme"] = scheme.decode()
-        host = headers.get(b"x-forwarded-host", b"").split(b",")[-1].strip()
-        if host:
-            MutableHeaders(scope=scope)["host"] = host.decode("latin-1")
 
     def _record(self, method: str, exchange: Exchange, traced: trace.Trace) -> None:
         seconds = time.perf_counter() - traced.began
@@ -146,6 +150,7 @@ class Edge:
             method=method,
             status=exchange.status,
             code=exchange.code,
+            client=traced.client,
             partner=traced.partner,
             user=traced.user,
             seconds=round(seconds, 4),

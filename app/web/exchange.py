@@ -36,6 +36,7 @@ class Exchange:
         send: the server's channel.
         headers: of the request.
         cors_origins: origins whose pages may read the response.
+        is_last: whether the connection ends with this response.
 
     Attributes:
         request_id: the caller's own, if it is well formed and not a secret; else a new one.
@@ -43,13 +44,16 @@ class Exchange:
         code: of the problem, if the response is one.
     """
 
-    def __init__(self, send: Send, headers: Headers, cors_origins: Container[str]) -> None:
+    def __init__(
+        self, send: Send, headers: Headers, cors_origins: Container[str], is_last: bool = False
+    ) -> None:
         self._send = send
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         is_usable = REQUEST_ID.fullmatch(given) and not SECRETS.search(given)
         self.request_id = given if is_usable else uuid.uuid4().hex
         self._origin = headers.get(b"origin", b"").decode("latin-1")
         self._cors_origins = cors_origins
+        self._is_last = is_last
         self.status = 0
         self.code = ""
 
@@ -78,6 +82,6 @@ class Exchange:
         ]
         if self._cors_origins:
             cors.allow(self._origin, self._cors_origins, MutableHeaders(raw=raw))
-        if self.status in CLOSING_STATUSES:
+        if self._is_last or self.status in CLOSING_STATUSES:
             raw.append((b"connection", b"close"))
         return raw

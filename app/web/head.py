@@ -9,6 +9,8 @@ from app.errors import InvalidRequest, MethodNotAllowed, UnsupportedMediaType
 MAX_FIELDS = 100
 # Of two of these, the next program on the way may use the other one (RFC 9112, section 11.2).
 SINGLE_FIELDS = (b"host", b"authorization", b"content-type", b"transfer-encoding")
+# Codings of a body that leave it as it is (RFC 9110, section 12.5.3).
+UNENCODED = (b"identity", b"")
 
 # The fields of a request, as bytes: by name in lower case.
 Headers = Mapping[bytes, bytes]
@@ -27,7 +29,8 @@ def check_head(scope: Scope, headers: Headers) -> None:
         UnsupportedMediaType: the body is encoded, or its type is not ASCII.
     """
     check_is_http(scope)
-    names = [name for name, _ in scope["headers"]]
+    fields = scope["headers"]
+    names = [name for name, _ in fields]
     if len(names) > MAX_FIELDS:
         raise InvalidRequest(f"The request has more than {MAX_FIELDS} header fields.")
     for name in SINGLE_FIELDS:
@@ -37,7 +40,10 @@ def check_head(scope: Scope, headers: Headers) -> None:
         raise InvalidRequest("The header `Host` is missing.")
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise InvalidRequest("The header `Transfer-Encoding` is not `chunked`.")
-    if b"content-encoding" in names or not headers.get(b"content-type", b"").isascii():
+    codings = [value.lower() for name, value in fields if name == b"content-encoding"]
+    if not all(coding in UNENCODED for coding in codings):
+        raise UnsupportedMediaType
+    if not headers.get(b"content-type", b"").isascii():
         raise UnsupportedMediaType
 
 

@@ -90,13 +90,14 @@ class Problems:
         elif known.inner:
             log.warning("trouble", code=known.code, inner=known.inner)
         kind = self._types.get(known.code) or self._types[GENERIC.get(type(known), "internal")]
+        traced = trace.current()
         problem = {
-            "type": self._pages + kind.code,
+            "type": traced.prefix + self._pages + kind.code,
             "title": kind.title,
             "status": status,
             "detail": known.detail,
             "code": known.code,
-            "request_id": trace.current().request_id,
+            "request_id": traced.request_id,
         }
         if isinstance(known, errors.CardRefused) and known.decline_code:
             problem["decline_code"] = known.decline_code

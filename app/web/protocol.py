@@ -60,9 +60,13 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse("The request is larger than any that the contract allows.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of the head; trailers, which uvicorn would take for fields, are ignored."""
+        """Take a field of the head; trailers, which uvicorn would take for fields, are ignored.
+
+        Blanks around a value are not part of it (RFC 9110, section 5.5); the parser leaves those
+        after it.
+        """
         if self._in_head:
-            super().on_header(name, value)
+            super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """Start the request if its head is acceptable."""

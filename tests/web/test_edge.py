@@ -14,6 +14,7 @@ from support.serving import PATH, Caller, Partner, Service
 
 from app.config import Settings
 from app.contract.document import Contract
+from app.sandbox.standin.server import StandIn
 from app.telemetry.metrics import Metrics
 from app.web.cors import Loopback
 from app.web.edge import Edge, Probe
@@ -91,6 +92,48 @@ def test_options_that_no_browser_asks_is_a_method_like_others(
 def test_origins_of_this_machine(origin: str, is_loopback: bool) -> None:
     """Whatever the port and the scheme; a name that only begins so is another machine."""
     assert (origin in Loopback()) is is_loopback
+
+
+@pytest.mark.parametrize(
+    ("settings_of", "allowed", "others"),
+    [
+        ({}, ("Authorization", "traceparent", "sentry-trace", "baggage"), ("X-More",)),
+        ({"cors_headers": ("X-More",)}, ("X-More",), ("Authorization",)),
+    ],
+)
+def test_headers_that_pages_may_send(
+    settings: Settings,
+    settings_of: dict[str, Any],
+    allowed: tuple[str, ...],
+    others: tuple[str, ...],
+) -> None:
+    """By default, those that tracing in browsers adds to each request as well."""
+    settings = dataclasses.replace(settings, cors_origins=(ORIGIN,), **settings_of)
+    with Service(settings) as service:
+        asked = httpx.options(service.url + PATH, headers=PREFLIGHT)
+    names = asked.headers["access-control-allow-headers"].split(", ")
+    assert set(allowed) <= set(names)
+    assert not set(others) & set(names)
+
+
+def test_type_of_a_problem_below_a_prefix(service: Service) -> None:
+    """Its page is where the caller finds the service, whatever the problem is."""
+    headers = {"X-Forwarded-Prefix": "/pay"}
+    for path, more in (
+        ("/v1/nothing", {}),
+        ("/healthz", {"Content-Encoding": "gzip"}),
+    ):
+        told = httpx.get(service.url + path, headers=headers | more).json()
+        assert told["type"].startswith("/pay/v1/users/problems/"), told
+    page = told["type"].removeprefix("/pay")
+    assert httpx.get(service.url + page, headers=headers).status_code == 200
+
+
+def test_operation_below_a_prefix(caller: Caller, standin: StandIn) -> None:
+    """The proxy takes the prefix off the path, though ASGI's path begins with it."""
+    body = {"coord_targeted_token": standin.new_token()}
+    assert caller.post(body, headers={"X-Forwarded-Prefix": "/pay"}).status_code == 200
+    assert caller.post(body, headers={"X-Forwarded-Prefix": "/v1/users"}).status_code == 200
 
 
 def edge(app: Any, probes: Mapping[str, Probe] | None = None) -> Edge:

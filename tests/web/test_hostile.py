@@ -87,6 +87,9 @@ def test_chunked_body_is_a_body(caller: Caller) -> None:
         "APPLICATION/JSON;charset=UTF8",
         "application/json;",
         "application/json ; charset=utf-8",
+        "application/json; charset=utf-8;",
+        "application/json; odata.metadata=minimal",
+        'application/json; profile="a;b"; charset=utf-8',
     ],
 )
 def test_media_type_in_other_letters(caller: Caller, content_type: str) -> None:
@@ -97,7 +100,11 @@ def test_media_type_in_other_letters(caller: Caller, content_type: str) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "*/*", "x", "/", ";"],
+    [
+        *("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "*/*", "x", "/"),
+        *(";", "application/json; charset=latin-1", "application/json; a=b; charset=utf-16"),
+        "application/json; a=" + "b" * 300,
+    ],
 )
 def test_other_media_types(caller: Caller, content_type: str) -> None:
     """415, whatever it is."""

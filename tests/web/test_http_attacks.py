@@ -276,10 +276,33 @@ def test_trailer_is_no_header(target: Target, field: str) -> None:
     assert statuses(target.send(request)) == [401 if field == "Authorization" else 415]
 
 
-def test_coding_of_the_content(target: Target) -> None:
+@pytest.mark.parametrize(
+    "fields", [[b"gzip"], [b"identity, gzip"], [b"identity", b"gzip"], [b"gzip", b"identity"]]
+)
+def test_coding_of_the_content(target: Target, fields: list[bytes]) -> None:
     """415: nothing is unpacked here, so nothing that was packed to burst can."""
-    told = problem(target.send(target.request(b"Content-Encoding: gzip")))
+    codings = [b"Content-Encoding: " + coding for coding in fields]
+    told = problem(target.send(target.request(*codings)))
     assert told["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("coding", [b"identity", b"Identity ", b""])
+def test_coding_that_leaves_the_content_as_it_is(target: Target, coding: bytes) -> None:
+    assert statuses(target.send(target.request(b"Content-Encoding: " + coding))) == [200]
+
+
+def test_blanks_around_values(target: Target) -> None:
+    """They are not part of them (RFC 9110, section 5.5)."""
+    for field in (
+        b"Host: x ",
+        b"Host:\tx\t",
+        b"Authorization:  " + target.authorization + b" \t ",
+        b"Content-Type: application/json ",
+        b"Content-Length: 36 ",
+    ):
+        assert statuses(target.send(target.request(field))) == [200], field
+    chunked = target.request(b"Transfer-Encoding: chunked ", body=CHUNKED)
+    assert statuses(target.send(chunked)) == [200]
 
 
 def test_media_type_that_takes_long_to_read(target: Target) -> None:
