@@ -1,17 +1,16 @@
 """The command `coord-users`. Results go to stdout, all else to stderr."""
 
+import dataclasses
+import gc
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-import uvicorn
 from sqlalchemy import select
 
 from app import checkup
@@ -19,7 +18,7 @@ from app.commands.access_keys import access_key
 from app.commands.forget import forget
 from app.commands.partners import partner
 from app.commands.shared import print_table, utc
-from app.config import Settings
+from app.config import MAX_WORKERS, Settings
 from app.customers.reconcile import Reconciliation
 from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
 from app.sandbox.sandbox import Sandbox
@@ -33,8 +32,9 @@ from app.storage.tables import issuers, users
 from app.storage.tables import partners as partners_table
 from app.stripe_account.account import OutcomeUnknown, StripeAccount
 from app.telemetry import logs
-from app.telemetry.metrics import SHARED
-from app.web import server
+from app.telemetry.metrics import Metrics
+from app.web import serve as serving
+from app.web.edge import Edge
 
 
 def _plainly(command: Callable[..., None]) -> Callable[..., None]:
@@ -83,33 +83,34 @@ def sandbox(port: int, keep: Path | None) -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8080, show_default=True)
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
+@click.option("--host", default="127.0.0.1", show_default=True, help=":: takes IPv4 as well.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--uds",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="A Unix domain socket to listen at, in the place of host and port.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MAX_WORKERS),
+    help="Processes that serve.  [default: WEB_CONCURRENCY, else 1]",
+)
 @_plainly
-def serve(host: str, port: int, workers: int) -> None:
+def serve(host: str, port: int, uds: Path | None, workers: int | None) -> None:
     """Run the service."""
+    # What is built until then lasts: there is no garbage to collect.
+    gc.disable()
     settings = _settings()
     settings.require_stripe_key()
-    app = create_app(settings)
-    server.tune_interpreter()
-    options = {**server.options(settings), "host": host, "port": port}
-    # Once all is finished, uvicorn raises the signal again that ended it: by then it is heeded.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    if workers == 1:
-        uvicorn.run(app, **options)
-    else:
-        with TemporaryDirectory(prefix="coord-users-metrics-") as folder:
-            os.environ[SHARED] = folder
-            config = uvicorn.Config("app.cli:worker", factory=True, workers=workers, **options)
-            server.Workers(config, [config.bind_socket()]).run()
+    if workers is not None:
+        settings = dataclasses.replace(settings, workers=workers)
+    serving.serve(_service, settings, host, port, uds)
 
 
-def worker() -> Any:
-    """Build the service in a worker process of `serve`."""
-    app = create_app(_settings())
-    server.tune_interpreter()
-    return app
+def _service(metrics: Metrics) -> Edge:
+    """Build the service from the settings as they are now: files of secrets may have changed."""
+    return create_app(Settings.from_environ(os.environ), metrics=metrics)
 
 
 @main.command()

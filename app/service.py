@@ -32,12 +32,15 @@ from app.web.edge import MOST_READS, Edge
 from app.web.problems import Problems, Response
 
 
-def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
+def create_app(
+    settings: Settings, prefilled: Prefilled | None = None, metrics: Metrics | None = None
+) -> Edge:
     """Build the service.
 
     Args:
         settings: what the operator set.
         prefilled: what the explorer fills in; only the sandbox does.
+        metrics: of this process, if it has any already.
 
     Raises:
         ConfigurationError: it cannot run like this; one line says why.
@@ -45,7 +48,7 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
     settings.require_stripe_key()
     contract = Contract.shipped("swagger.yaml")
     database = open_database(settings)
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     stripe = StripeAccount(
         settings.stripe_secret_key,
         settings.stripe_api_base,
@@ -82,6 +85,8 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         return _text(200, "alive")
 
     async def readyz() -> Response:
+        if edge.is_stopping:
+            return _text(503, "stopping")
         try:
             trouble = await to_thread.run_sync(_storage_trouble, database)
         except UsersApiError:
@@ -92,7 +97,13 @@ def create_app(settings: Settings, prefilled: Prefilled | None = None) -> Edge:
         return Response(200, "", {"Content-Type": CONTENT_TYPE_LATEST}, metrics.exposition())
 
     probes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition}
-    return Edge(app, Problems(contract), probes, metrics, settings)
+    facts = {
+        "database": database.address,
+        "stripe_mode": "live" if "_live_" in settings.stripe_secret_key else "test",
+        "installation": rule.installation,
+    }
+    edge = Edge(app, Problems(contract), probes, metrics, settings, facts, completer.finish)
+    return edge
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,13 @@ class Completer:
         """Start the thread."""
         self._thread.start()
 
+    def finish(self) -> None:
+        """Begin no further attempts."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """Stop after the attempts in progress."""
-        self._stopping.set()
+        self.finish()
         self._thread.join()
 
     def _run(self) -> None:

@@ -18,8 +18,9 @@ from app.sandbox.issuer import AUDIENCE, ISSUER, USER, DemoIssuer
 from app.sandbox.standin.server import StandIn
 from app.service import create_app
 from app.storage.database import Database
-from app.web import server
+from app.web import sockets
 from app.web.cors import Loopback
+from app.web.worker import Worker
 
 PARTNER = "Demo Mobility"
 # Only the stand-in accepts it.
@@ -56,8 +57,10 @@ class Sandbox:
         self._cleanup = contextlib.ExitStack()
         folder = keep or Path(self._cleanup.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        self._socket = self._cleanup.enter_context(server.listen(port))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._sockets = sockets.bind_tcp("127.0.0.1", port)
+        for sock in self._sockets:
+            self._cleanup.enter_context(sock)
+        self.url = sockets.shown(self._sockets)
         state_file = folder.resolve() / "stand-in.json" if keep else None
         self._standin = self._cleanup.enter_context(StandIn(state_file=state_file))
         self._settings = settings = dataclasses.replace(
@@ -130,7 +133,7 @@ class Sandbox:
         Args:
             ready: called once requests are accepted.
         """
-        server.run(self._app, self._settings, self._socket, ready)
+        Worker(lambda: self._app, self._sockets, lambda _facts: ready(), is_reloadable=False).run()
 
     def _curl(self, path: str, *options: str) -> str:
         words = (

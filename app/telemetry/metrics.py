@@ -1,7 +1,4 @@
-"""What operators watch, in Prometheus's terms. No label ever holds what a caller sent."""
-
-import os
-from pathlib import Path
+"""The service's metrics for Prometheus. No label ever holds what a caller sent."""
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -9,33 +6,43 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
+    disable_created_metrics,
     generate_latest,
+    values,
 )
-from prometheus_client.multiprocess import (
-    MultiProcessCollector,
-    mark_process_dead,
-)
+from prometheus_client.metrics import MetricWrapperBase
+
+from app.telemetry.shared_metrics import Board, WorkerProcesses
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
-# Set by `coord-users serve` where several workers share their figures in files.
-SHARED = "PROMETHEUS_MULTIPROC_DIR"
 # Why Stripe refuses the service itself: app/stripe_account/readings.py names each.
 REASONS = ("key", "right", "customer", "source", "payment_method", "parameter")
 # The calls of which one ends each save: app/stripe_account/calls.py names them.
 SAVES = ("create", "update", "set_default")
-# Seconds: from an answer without a call to Stripe to the longest STRIPE_TIMEOUT.
+# Seconds: from a response without a call to Stripe to the longest STRIPE_TIMEOUT.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
 
 
 class Metrics:
-    """One process's figures; in its exposition, those of all workers of the same service."""
+    """The metrics of one process; its exposition has those of all workers of the service.
 
-    def __init__(self) -> None:
-        self._shared = os.environ.get(SHARED)
-        if self._shared:
-            _forget_the_dead(self._shared)
+    Args:
+        board: shared with the other workers, if there are any; this process has joined it.
+    """
+
+    def __init__(self, board: Board | None = None) -> None:
+        self._board = board
         self.registry = CollectorRegistry()
+        # When a counter began says nothing of the service, and would be one worker's.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        if board:
+            self.registry.register(WorkerProcesses(board.slots))
+        else:
+            # Even where the environment names a folder for prometheus_client's multiprocess mode.
+            values.ValueClass = values.MutexValue
+            ProcessCollector(registry=self.registry)
         self.requests = Counter(
             "coord_users_requests",
             "Requests to the API, by status and code.",
@@ -44,19 +51,19 @@ class Metrics:
         )
         self.duration = Histogram(
             "coord_users_request_seconds",
-            "Seconds from the first byte of a request to the last of its answer.",
+            "Seconds from the end of a request's head to the end of its response.",
             buckets=BUCKETS,
             registry=self.registry,
         )
         self.in_flight = Gauge(
             "coord_users_in_flight",
-            "Requests being worked on.",
+            "Requests in progress.",
             multiprocess_mode="livesum",
             registry=self.registry,
         )
         self.in_flight_limit = Gauge(
             "coord_users_in_flight_limit",
-            "Requests that may be worked on at once (MAX_IN_FLIGHT, summed over the workers).",
+            "Requests that may be in progress at once: MAX_IN_FLIGHT of each worker.",
             multiprocess_mode="livesum",
             registry=self.registry,
         )
@@ -81,7 +88,7 @@ class Metrics:
         )
         self.oldest_attempt = Gauge(
             "coord_users_oldest_open_attempt_seconds",
-            "Age of the oldest of them.",
+            "Age of the oldest attempt whose outcome is not known yet.",
             multiprocess_mode="livemostrecent",
             registry=self.registry,
         )
@@ -108,12 +115,25 @@ class Metrics:
             self.stripe.labels(call, "answered")
 
     def exposition(self) -> bytes:
-        """Give all figures in Prometheus's text format."""
-        if not self._shared:
-            return generate_latest(self.registry)
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry, self._shared)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        """Return all metrics in Prometheus's text format."""
+        if self._board:
+            self._create_labeled(self._board)
+        return generate_latest(self.registry)
+
+    def _create_labeled(self, board: Board) -> None:
+        """Create what other workers have counted under labels that this one has not met yet."""
+        known = {
+            described.name: metric
+            for metric in vars(self).values()
+            if isinstance(metric, MetricWrapperBase)
+            for described in metric.describe()
+        }
+        for key in board.read():
+            labels = dict(zip(key.names, key.labels, strict=True))
+            # Of a histogram's buckets.
+            labels.pop("le", None)
+            if labels:
+                known[key.metric].labels(**labels)
 
     def stripe_called(self, call: str, outcome: str, seconds: float) -> None:
         """Count one call to Stripe."""
@@ -122,11 +142,3 @@ class Metrics:
     def stripe_refused_us(self, reason: str) -> None:
         """Count one call that Stripe refused for the service's own fault."""
         self.stripe_refusals.labels(reason).inc()
-
-
-def _forget_the_dead(folder: str) -> None:
-    """Let workers that ended and were replaced have nothing in flight any more."""
-    for file in Path(folder).glob("gauge_live*_*.db"):
-        pid = int(file.stem.rpartition("_")[2])
-        if not Path(f"/proc/{pid}").exists():
-            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

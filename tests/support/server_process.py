@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ DEADLINE = 90.0
 
 
 def reserved_port() -> str:
-    """Give a port that no other program is given while this process lives.
+    """Return a port that the system gives to no other program while this process lives.
 
-    A server may listen at it all the same: Linux lets two share an address of which only one
-    listens, if both say SO_REUSEADDR (socket(7)), but hands it out to nobody.
+    The server under test can listen on it all the same: Linux lets two sockets share an address if
+    both set SO_REUSEADDR and only one of them listens (socket(7)).
     """
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,13 +35,26 @@ def reserved_port() -> str:
     return str(port)
 
 
+def environ_of(settings: Settings) -> dict[str, str]:
+    """Return the environment of a process with these settings."""
+    return {
+        **{name: value for name, value in os.environ.items() if "COVERAGE" in name},
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": settings.database_url,
+        "STRIPE_SECRET_KEY": settings.stripe_secret_key,
+        "STRIPE_API_BASE": settings.stripe_api_base,
+        "STRIPE_TIMEOUT": f"{settings.stripe_timeout:g}",
+        "REQUEST_TIMEOUT": f"{settings.request_timeout:g}",
+    }
+
+
 class ServerProcess:
-    """A running service, and what it logs.
+    """A running service, and its log.
 
     Args:
-        settings: what its environment says.
-        log: the file that takes its stderr.
-        words: further ones for `serve`.
+        settings: of its environment.
+        log: the file that its stderr is written to.
+        words: further arguments of `serve`.
         program: runs instead of `coord-users`.
         environ: further variables.
     """
@@ -61,63 +74,67 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 [*(program or (COMMAND,)), "serve", "--port", port, *words],
                 stderr=stderr,
-                env={
-                    **{name: value for name, value in os.environ.items() if "COVERAGE" in name},
-                    "PATH": os.environ["PATH"],
-                    "DATABASE_URL": settings.database_url,
-                    "STRIPE_SECRET_KEY": settings.stripe_secret_key,
-                    "STRIPE_API_BASE": settings.stripe_api_base,
-                    "STRIPE_TIMEOUT": f"{settings.stripe_timeout:g}",
-                    "REQUEST_TIMEOUT": f"{settings.request_timeout:g}",
-                    **environ,
-                },
+                env={**environ_of(settings), **environ},
             )
 
     def wait_until_ready(self) -> None:
-        """Wait until it answers."""
+        """Wait until the service responds."""
+        with httpx.Client(trust_env=False) as client:
+            self.wait_for(lambda: client.get(f"{self.url}/readyz").is_success, "readiness")
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until a condition holds; a server that cannot be reached does not fulfil it."""
         until = time.monotonic() + DEADLINE
         while time.monotonic() < until:
             assert self.process.poll() is None, self._log.read_text()
             with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{self.url}/readyz", trust_env=False).raise_for_status()
-                return
+                if condition():
+                    return
             time.sleep(0.05)
-        raise AssertionError("the service did not become ready")
+        raise AssertionError(f"waited in vain for {what}: {self._log.read_text()}")
+
+    def wait_for_event(self, name: str, number: int = 1) -> dict[str, Any]:
+        """Wait until the log has so many events of a name, and return the last of them."""
+        self.wait_for(lambda: len(self.events(name)) >= number, name)
+        return self.events(name)[-1]
 
     def workers(self) -> set[int]:
-        """Give the processes that serve: all children but the one that tracks resources."""
-        found = set()
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-                is_worker = b"resource_tracker" not in (folder / "cmdline").read_bytes()
-                if int(parent) == self.process.pid and is_worker:
-                    found.add(int(folder.name))
-        return found
+        """Return the ids of the processes that serve: its children."""
+        pid = self.process.pid
+        return {int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
     def wait_until_replaced(self, dead: int) -> None:
         """Wait until one of two workers has a successor."""
-        until = time.monotonic() + DEADLINE
-        while dead in (living := self.workers()) or len(living) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        self.wait_for(lambda: len(self.workers() - {dead}) == 2, "a successor")
 
-    def events(self) -> list[dict[str, Any]]:
-        """Give what it logged."""
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        """Return the events in the log, all or those of one name."""
+        # What follows the last newline is still being written.
+        lines = self._log.read_text().split("\n")[:-1]
+        events = [json.loads(line) for line in lines]
+        return [event for event in events if name in ("", event["event"])]
 
     def get(self, path: str) -> str:
-        """Ask on a new connection, which any worker may take."""
+        """Send a request on a new connection, which any worker may accept."""
         return httpx.get(self.url + path, trust_env=False).text
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Stop the service as a deployment does; return how long it took, in seconds."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        assert self.process.wait(DEADLINE) == 0, self._log.read_text()
+        return time.monotonic() - began
 
 
 @contextlib.contextmanager
 def serving(settings: Settings, log: Path, *words: str, **options: Any) -> Iterator[ServerProcess]:
-    """Serve inside the block; ends as a deployment does, by SIGTERM."""
+    """Run the service inside the block, which may stop it itself."""
     server = ServerProcess(settings, log, *words, **options)
     try:
         server.wait_until_ready()
         yield server
+        if server.process.poll() is None:
+            server.stop()
     finally:
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(DEADLINE) == 0
+        server.process.kill()
+        server.process.wait()

@@ -1,4 +1,4 @@
-"""The service over a real socket, and those who call it."""
+"""The service over a real socket, and a caller."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import jwt
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
@@ -17,7 +16,8 @@ from app.identity import registry
 from app.identity.jwks import KeySource
 from app.service import create_app
 from app.storage.database import Database
-from app.web import server
+from app.web import sockets
+from app.web.server import Server, config_for
 
 PATH = "/v1/users/user/current/stripe_info"
 USER_PATH = "/v1/users/user/current"
@@ -29,18 +29,18 @@ class Service(contextlib.AbstractContextManager["Service"]):
     """The service in a thread of its own, with a real server and a real socket."""
 
     def __init__(self, settings: Settings, **more: Any) -> None:
-        config = uvicorn.Config(create_app(settings, **more), port=0, **server.options(settings))
-        self._server = uvicorn.Server(config)
         self._started = threading.Event()
+        config = config_for(create_app(settings, **more), settings)
+        self._server = Server(config, self._started.set)
         self._thread = threading.Thread(target=self._run)
         self.url = ""
 
     def __enter__(self) -> "Service":
+        self._sockets = sockets.bind_tcp("127.0.0.1", 0)
         self._thread.start()
         assert self._started.wait(DEADLINE)
         assert self._server.started, "the service did not start"
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = sockets.shown(self._sockets)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,22 +49,12 @@ class Service(contextlib.AbstractContextManager["Service"]):
         assert not self._thread.is_alive()
 
     def _run(self) -> None:
-        async def serve() -> None:
-            startup = self._server.startup
-
-            async def tell(sockets: Any = None) -> None:
-                await startup(sockets)
-                self._started.set()
-
-            self._server.startup = tell  # type: ignore[method-assign]
+        # The loop that `coord-users serve` has: what it leaves to the garbage collector differs.
+        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
             try:
-                await self._server.serve()
+                runner.run(self._server.serve(self._sockets))
             finally:
                 self._started.set()
-
-        # The loop that `coord-users serve` has: what it leaves to the collector differs.
-        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
-            runner.run(serve())
 
 
 class Partner:

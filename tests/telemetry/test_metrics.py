@@ -1,13 +1,10 @@
-"""What operators see: a line in the log for each request, and Prometheus's figures."""
+"""What operators see: an event for each request, and Prometheus's metrics."""
 
 import inspect
-import os
 import re
-import signal
 from pathlib import Path
 
 import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.server_process import serving
 from support.serving import Caller, Partner, Service
@@ -18,9 +15,11 @@ from app.sandbox.standin.server import StandIn
 from app.stripe_account import calls, readings
 from app.telemetry.metrics import Metrics
 
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+
 
 def figures(exposition: str) -> dict[str, float]:
-    """Read an exposition: each sample's name and labels, and its value."""
+    """Return the samples of an exposition: name and labels, and value."""
     return {
         " ".join([sample.name, *filter(None, sorted(sample.labels.values()))]): sample.value
         for family in text_string_to_metric_families(exposition)
@@ -31,10 +30,14 @@ def figures(exposition: str) -> dict[str, float]:
 def test_request_leaves_one_line(
     settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path
 ) -> None:
-    """It tells whose request it was, how it ended, and where its time went."""
+    """It names the request, its caller and its end, and shows where its time went."""
     log = tmp_path / "log"
     with serving(settings, log) as server, Caller(server.url, partner) as caller:
-        saved = caller.save(standin.new_token())
+        tracing = {"traceparent": f"00-{TRACE_ID}-b7ad6b7169203331-01"}
+        saved = caller.post(
+            {"coord_targeted_token": standin.new_token()},
+            headers={**tracing, "X-Forwarded-For": "203.0.113.9, 192.0.2.7"},
+        )
         refused = caller.post({"coord_targeted_token": 1})
         unknown = caller.post({}, access_key="coord_ak_" + "A" * 43)
     lines = [event for event in server.events() if event["event"] == "request"]
@@ -42,6 +45,8 @@ def test_request_leaves_one_line(
     assert len(by_id) == len(lines) == 3
     line = by_id[saved.headers["x-request-id"]]
     assert line["method"] == "POST"
+    # The proxy at 127.0.0.1 is trusted, and the one that it names is not.
+    assert (line["client"], line["trace_id"]) == ("192.0.2.7", TRACE_ID)
     assert (line["status"], line["code"], line["partner"]) == (200, "", 1)
     parts = [line[name] for name in ("checks", "storage", "stripe")]
     assert all(part > 0 for part in parts)
@@ -49,6 +54,8 @@ def test_request_leaves_one_line(
     line = by_id[refused.headers["x-request-id"]]
     assert (line["status"], line["code"], line["partner"]) == (400, "invalid_request", 1)
     assert "stripe" not in line
+    assert line["client"] == "127.0.0.1"
+    assert "trace_id" not in line
     line = by_id[unknown.headers["x-request-id"]]
     assert (line["status"], line["code"], line["partner"]) == (401, "invalid_access_key", None)
 
@@ -102,11 +109,20 @@ def test_limit_of_requests_in_flight_is_exported(service: Service, caller: Calle
     assert samples["coord_users_in_flight_limit"] == Settings().max_in_flight
 
 
+def test_process_is_measured(service: Service, caller: Caller) -> None:
+    """Memory, processor time and open files: what prometheus_client tells of a process."""
+    samples = figures(caller.http.get("/metrics").text)
+    assert samples["process_resident_memory_bytes"] > 2**20
+    assert samples["process_cpu_seconds_total"] > 0
+    assert 0 < samples["process_open_fds"] < samples["process_max_fds"]
+
+
 def test_figures_are_those_of_all_workers(
     settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path
 ) -> None:
-    """Whichever worker is asked; and one that was killed and replaced has nothing in flight."""
+    """Whichever worker responds; each worker's process is measured."""
     with serving(settings, tmp_path / "log", "--workers", "2") as server:
+        server.wait_for_event("serving")
         for number in range(20):
             with Caller(server.url, partner) as caller:
                 assert caller.save(standin.new_token(), f"user-{number}").status_code == 200
@@ -115,19 +131,5 @@ def test_figures_are_those_of_all_workers(
             assert told["coord_users_requests_total 200"] == 20
             assert told["coord_users_stripe_seconds_count answered create"] == 20
             assert told["coord_users_in_flight_limit"] == 2 * settings.max_in_flight
-        dead = server.workers().pop()
-        os.kill(dead, signal.SIGKILL)
-        server.wait_until_replaced(dead)
-        server.wait_until_ready()
-        assert figures(server.get("/metrics"))["coord_users_requests_total 200"] == 20
-
-
-def test_dead_worker_has_nothing_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its files are taken away when its successor starts; those of the living stay."""
-    dead, living = (tmp_path / f"gauge_livesum_{pid}.db" for pid in (2**22 + 1, os.getpid()))
-    for file in (dead, living):
-        file.write_bytes(b"")
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    Metrics()
-    assert not dead.exists()
-    assert living.exists()
+            assert told["process_resident_memory_bytes 0"] > 2**20
+            assert told["process_resident_memory_bytes 1"] > 2**20

@@ -22,6 +22,7 @@ from app.contract.bridge import build_eagerly, install_bridge
 from app.contract.document import Contract, Handlers
 from app.errors import ConfigurationError
 from app.sandbox.standin.account import Account, StripeProblem
+from app.web.server import Server
 
 log = structlog.get_logger()
 
@@ -84,15 +85,17 @@ class StandIn(AbstractContextManager["StandIn"]):
             log_config=None,
             server_header=False,
             headers=[("Server", "Stripe-Stand-In")],
+            workers=1,
             timeout_graceful_shutdown=1,
         )
-        self._server = _Server(config)
+        self._ready = threading.Event()
+        self._server = Server(config, self._ready.set)
         self._thread = threading.Thread(target=self._serve, name="stand-in", daemon=True)
         self.url = ""
 
     def __enter__(self) -> "StandIn":
         self._thread.start()
-        self._server.ready.wait(PATIENCE)
+        self._ready.wait(PATIENCE)
         if not self._server.started:
             raise ConfigurationError("The stand-in for Stripe did not start")
         host, port = self._server.servers[0].sockets[0].getsockname()[:2]
@@ -108,24 +111,12 @@ class StandIn(AbstractContextManager["StandIn"]):
         # So uvicorn ends where it cannot listen, after it has logged why.
         with suppress(SystemExit):
             asyncio.run(self._server.serve())
-        self._server.ready.set()
+        self._ready.set()
 
     def new_token(self, number: str = "4242424242424242") -> str:
         """Make a token for one use, of a good card unless another number is given."""
         account: Account = self._app.app.extensions["account"]
         return str(account.create_token({"card[number]": number}, None)["id"])
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn's server; it tells when it has started, and leaves signals to the main thread."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
 
 
 def _keep_answers(app: flask.Flask, account: Account, delay: float) -> None:

@@ -1,0 +1,173 @@
+"""The parent of several workers: what it does when they end, hang, or cannot start."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from support.server_process import ServerProcess, serving
+from support.serving import Caller, Partner
+
+from app.config import Settings
+from app.sandbox.standin.server import StandIn
+
+# With pauses that are short enough for a test.
+IMPATIENT = """
+from app.cli import main
+from app.web import supervisor
+
+supervisor.PAUSES = (0.0, 0.1, 0.2)
+main()
+"""
+# From the time that a file exists, a worker hangs after 5 seconds: a start may take longer.
+WATCHFUL = """
+import pathlib, sys
+from app.cli import main
+from app.web import supervisor
+
+order, check = pathlib.Path({order!r}), supervisor.Supervisor._check_beat
+
+def checking(self, child):
+    if order.exists():
+        supervisor.MAX_SILENT_TICKS = 5
+    check(self, child)
+
+supervisor.Supervisor._check_beat = checking
+main()
+"""
+# As on a machine with a read-only root and no folder for temporary files.
+FOLDERLESS = """
+import tempfile
+from app.cli import main
+
+def missing():
+    raise FileNotFoundError("no usable temporary directory")
+
+tempfile.gettempdir = tempfile._get_default_tempdir = missing
+main()
+"""
+
+
+def program(folder: Path, text: str) -> tuple[str | Path, ...]:
+    path = folder / "program.py"
+    path.write_text(text)
+    return sys.executable, path
+
+
+def test_worker_that_is_killed_is_replaced(
+    settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path
+) -> None:
+    """At once, without any temporary folder, and with all that it had counted."""
+    with serving(
+        settings,
+        tmp_path / "log",
+        *("--workers", "2"),
+        program=program(tmp_path, FOLDERLESS),
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "swept"),
+    ) as server:
+        for number in range(6):
+            with Caller(server.url, partner) as caller:
+                assert caller.save(standin.new_token(), f"user-{number}").status_code == 200
+        for dead in sorted(server.workers()):
+            os.kill(dead, signal.SIGKILL)
+            server.wait_until_replaced(dead)
+            event = server.wait_for_event("worker ended")
+            assert (event["pid"], event["status"]) == (dead, -signal.SIGKILL)
+        server.wait_until_ready()
+        assert 'coord_users_requests_total{code="",status="200"} 6.0' in server.get("/metrics")
+
+
+def test_worker_that_hangs_is_replaced(settings: Settings, tmp_path: Path) -> None:
+    """One whose event loop does not run is of no use, though its process lives."""
+    order = tmp_path / "order"
+    words = program(tmp_path, WATCHFUL.format(order=str(order)))
+    with serving(settings, tmp_path / "log", "--workers", "2", program=words) as server:
+        server.wait_for_event("serving")
+        hanging = server.workers().pop()
+        os.kill(hanging, signal.SIGSTOP)
+        order.touch()
+        server.wait_until_replaced(hanging)
+        assert hanging in [event["pid"] for event in server.events("worker hangs")]
+
+
+def test_worker_that_cannot_start(settings: Settings, tmp_path: Path) -> None:
+    """It is tried again, later each time; then the parent gives up with one line."""
+    words = program(tmp_path, IMPATIENT)
+    log = tmp_path / "log"
+    server = ServerProcess(settings, log, "--workers", "2", program=words)
+    try:
+        server.wait_until_ready()
+        server.wait_for_event("serving")
+        with contextlib.closing(
+            sqlite3.connect(settings.database_url.removeprefix("sqlite:///"))
+        ) as connection:
+            connection.execute("delete from alembic_version")
+            connection.commit()
+        os.kill(server.workers().pop(), signal.SIGKILL)
+        assert server.process.wait(60) == 1
+    finally:
+        server.process.kill()
+        server.process.wait()
+    *_, last = log.read_text().splitlines()
+    assert last.startswith("Error: A worker failed to start 4 times: The database is not migrated")
+    # The first one was killed, and may have lived long enough not to count.
+    assert log.read_text().count('"reason": "The database is not migrated') in (3, 4)
+
+
+def test_worker_that_fails_at_the_first_start(settings: Settings, tmp_path: Path) -> None:
+    """There is no use in trying again what is wrong with the configuration."""
+    empty = settings.database_url + ".empty"
+    words = ("--workers", "2")
+    log = tmp_path / "log"
+    server = ServerProcess(settings, log, *words, DATABASE_URL=empty)
+    assert server.process.wait(60) == 1
+    assert log.read_text().count("Error: The database is not migrated") == 1
+
+
+@pytest.mark.parametrize("raised", ["ValueError('odd')", "SystemExit(7)"])
+def test_worker_that_crashes_at_its_start(settings: Settings, tmp_path: Path, raised: str) -> None:
+    """An error that nobody foresaw is logged, and so is the status of one that just ends."""
+    crashing = (
+        f"from app import cli\ndef crash(*_, **__):\n    raise {raised}\ncli.create_app = crash\n"
+    )
+    words = program(tmp_path, crashing + IMPATIENT)
+    log = tmp_path / "log"
+    server = ServerProcess(settings, log, "--workers", "2", program=words)
+    assert server.process.wait(60) == 1
+    *_, last = log.read_text().splitlines()
+    if "ValueError" in raised:
+        assert last == "Error: ValueError"
+        assert '"error": "ValueError: odd"' in log.read_text()
+    else:
+        assert last.endswith("A worker failed to start 4 times: it ended with status 7")
+
+
+def test_worker_that_is_told_to_stop_is_replaced(settings: Settings, tmp_path: Path) -> None:
+    with serving(settings, tmp_path / "log", "--workers", "2") as server:
+        stopped = server.workers().pop()
+        os.kill(stopped, signal.SIGTERM)
+        server.wait_until_replaced(stopped)
+
+
+def test_workers_of_a_parent_that_was_killed(settings: Settings, tmp_path: Path) -> None:
+    """They end by themselves: nobody could stop or replace them, and the port is free again."""
+    log = tmp_path / "log"
+    server = ServerProcess(settings, log, "--workers", "2", DRAIN_SECONDS="30")
+    try:
+        server.wait_until_ready()
+        server.wait_for_event("serving")
+        orphans = server.workers()
+    finally:
+        server.process.kill()
+        server.process.wait()
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in orphans):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    with pytest.raises(httpx.ConnectError):
+        server.get("/healthz")

@@ -1,0 +1,204 @@
+"""The signals that a serving process gets, alike with one worker and with several."""
+
+import contextlib
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from support.server_process import ServerProcess, serving
+from support.serving import PATH, Caller, Partner
+
+from app.config import Settings
+from app.sandbox.standin.server import StandIn
+
+BOTH = pytest.mark.parametrize("workers", ["1", "2"])
+# How long a process may take to stop besides DRAIN_SECONDS and REQUEST_TIMEOUT, in seconds.
+GRACE = 5.0
+
+
+def in_flight(server: ServerProcess) -> bool:
+    return "coord_users_in_flight 1.0" in server.get("/metrics")
+
+
+@BOTH
+def test_reload(settings: Settings, partner: Partner, tmp_path: Path, workers: str) -> None:
+    """SIGHUP reads the key's file again; a request in flight ends, and none is refused meanwhile.
+
+    SIGUSR1 and SIGUSR2 do nothing. A file that makes no sense changes nothing but the log.
+    """
+    key = tmp_path / "key"
+    key.write_text("sk_test_first\n")
+    environ = {"STRIPE_SECRET_KEY": "", "STRIPE_SECRET_KEY_FILE": str(key)}
+    reloads = int(workers)
+    with (
+        StandIn(delay=1.0) as slow,
+        serving(
+            replace(settings, stripe_api_base=slow.url),
+            tmp_path / "log",
+            *("--workers", workers),
+            **environ,
+        ) as server,
+        ThreadPoolExecutor(1) as threads,
+        Caller(server.url, partner) as caller,
+    ):
+        saved = threads.submit(caller.save, slow.new_token())
+        server.wait_for(lambda: in_flight(server), "the request")
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+            server.process.send_signal(number)
+        while len(server.events("reloaded")) < reloads:
+            assert server.get("/healthz") == "alive"
+        assert saved.result().status_code == 200
+        key.write_text("hunter2")
+        server.process.send_signal(signal.SIGHUP)
+        failed = server.wait_for_event("reload failed", reloads)
+        assert failed["reason"].startswith("STRIPE_SECRET_KEY is not a secret key")
+        assert server.get("/readyz") == "ready"
+    assert "hunter2" not in (tmp_path / "log").read_text()
+
+
+@BOTH
+def test_drain(settings: Settings, partner: Partner, tmp_path: Path, workers: str) -> None:
+    """Told to stop, it is not ready at once, takes requests for a while, and ends those it has."""
+    with (
+        StandIn(delay=1.0) as slow,
+        serving(
+            replace(settings, stripe_api_base=slow.url),
+            tmp_path / "log",
+            *("--workers", workers),
+            DRAIN_SECONDS="3",
+        ) as server,
+        ThreadPoolExecutor(2) as threads,
+        Caller(server.url, partner) as caller,
+        httpx.Client(base_url=server.url, trust_env=False) as probe,
+    ):
+        assert probe.get("/healthz").headers.get("connection") != "close"
+        first = threads.submit(caller.save, slow.new_token(), "user-1")
+        server.wait_for(lambda: in_flight(server), "the request")
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for_event("stopping", int(workers))
+        told = httpx.get(f"{server.url}/readyz", trust_env=False)
+        assert (told.status_code, told.text) == (503, "stopping")
+        # The caller turns elsewhere with its next request.
+        assert told.headers["connection"] == "close"
+        second = caller.save(slow.new_token(), "user-2")
+        assert first.result().status_code == second.status_code == 200
+        assert server.process.wait(60) == 0
+        assert 3.0 <= time.monotonic() - began < 3.0 + settings.request_timeout + GRACE
+
+
+@contextlib.contextmanager
+def silent_stripe() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+
+@BOTH
+def test_end_in_time(settings: Settings, partner: Partner, tmp_path: Path, workers: str) -> None:
+    """Though a caller sends its body for ever, and the completer waits for a silent Stripe."""
+    with silent_stripe() as url, contextlib.ExitStack() as slow:
+        server = slow.enter_context(
+            serving(
+                replace(settings, stripe_api_base=url, stripe_timeout=2.0, request_timeout=2.0),
+                tmp_path / "log",
+                *("--workers", workers),
+            )
+        )
+        with Caller(server.url, partner) as caller:
+            # Left open, so that the completer is busy from now on.
+            assert caller.save("tok_visa").status_code == 503
+        address = urlsplit(server.url)
+        sock = slow.enter_context(
+            socket.create_connection((str(address.hostname), int(address.port or 0)))
+        )
+        sock.sendall(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode())
+        sending = threading.Timer(1.0, lambda: sock.sendall(b"{"))
+        sending.start()
+        assert server.stop() < 2.0 + GRACE + 0.5
+        sending.join()
+
+
+# Something that never ends beside the requests.
+ENDLESS = """
+import threading
+from app.cli import main
+from app.customers.completer import Completer
+
+Completer.stop = lambda self: threading.Event().wait()
+main()
+"""
+
+
+@BOTH
+def test_end_by_force(settings: Settings, tmp_path: Path, workers: str) -> None:
+    """What does not end in time is left: the database knows of it."""
+    program = tmp_path / "endless.py"
+    program.write_text(ENDLESS)
+    with serving(
+        replace(settings, stripe_timeout=0.5, request_timeout=0.5),
+        tmp_path / "log",
+        *("--workers", workers),
+        program=(sys.executable, program),
+    ) as server:
+        assert server.stop() < 0.5 + GRACE + 0.5
+        assert len(server.events("stopped by force")) == int(workers)
+
+
+@BOTH
+def test_interrupted_twice(
+    settings: Settings, partner: Partner, tmp_path: Path, workers: str
+) -> None:
+    """A developer does not want to wait."""
+    with (
+        StandIn(delay=30.0) as slow,
+        serving(
+            replace(settings, stripe_api_base=slow.url, stripe_timeout=40, request_timeout=60),
+            tmp_path / "log",
+            *("--workers", workers),
+        ) as server,
+        ThreadPoolExecutor(1) as threads,
+        Caller(server.url, partner) as caller,
+    ):
+        lost = threads.submit(caller.save, "tok_visa")
+        server.wait_for(lambda: in_flight(server), "the request")
+        server.process.send_signal(signal.SIGINT)
+        server.wait_for_event("stopping", int(workers))
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(20)
+        with pytest.raises(httpx.TransportError):
+            lost.result()
+
+
+def test_interrupted_before_it_serves(tmp_path: Path, settings: Settings) -> None:
+    """It exits with 0, and without a trace."""
+    program = tmp_path / "slow.py"
+    program.write_text(
+        "import os, signal\n"
+        "from app import cli\n"
+        "def slow(*_, **__):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    signal.pause()\n"
+        "cli.create_app = slow\n"
+        "cli.main()\n"
+    )
+    server = ServerProcess(settings, tmp_path / "log", program=(sys.executable, program))
+    assert server.process.wait(60) == 0
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_port_that_is_taken(tmp_path: Path, settings: Settings) -> None:
+    """Two that were started at once: the second one tells so."""
+    with serving(settings, tmp_path / "log") as server:
+        port = server.url.rpartition(":")[2]
+        second = ServerProcess(settings, tmp_path / "second", "--port", port)
+        assert second.process.wait(60) == 1
+        assert "another process listens there" in (tmp_path / "second").read_text()
