@@ -2,23 +2,23 @@
 
 import math
 import os
-import re
 import select
 from collections.abc import Mapping
 
 import pycurl
-from werkzeug.datastructures import Headers
+
+from app.http_client.errors import NoResponse
+from app.http_client.fields import Fields, final_fields, request_lines
 
 # Resolving, connecting and TLS take well below 1 s together. A host that needs longer is out of
 # reach, and the caller may have time left for another attempt.
 CONNECT_SECONDS = 5.0
-FINAL_STATUS = re.compile(rb"HTTP/1\.[01] [2-9][0-9][0-9][ \r]")
-END_OF_HEAD = b"\r\n"
 # Options of libcurl that pycurl has no names for; see include/curl/curl.h.
 SUPPRESS_CONNECT_HEADERS, QUICK_EXIT = 265, 322
 OPTIONS: Mapping[int, int | str] = {
     # Instead of the versions of all that libcurl is built of.
     pycurl.USERAGENT: "coord-users",
+    pycurl.CONNECTTIMEOUT_MS: int(CONNECT_SECONDS * 1000),
     # Otherwise libcurl times out by a signal, which is for single-threaded programs.
     pycurl.NOSIGNAL: 1,
     # Do not wait for the end of a look-up that has timed out: name servers can take minutes.
@@ -52,19 +52,6 @@ EXPLAINED = frozenset(
 )
 
 
-class NoResponse(Exception):
-    """Raised when no complete response arrived.
-
-    Args:
-        reason: in words, without secrets.
-        was_sent: False if no byte of the request was sent, so that it cannot have been executed.
-    """
-
-    def __init__(self, reason: str, *, was_sent: bool = True) -> None:
-        super().__init__(reason)
-        self.was_sent = was_sent
-
-
 class Handle:
     """A libcurl handle with the one connection that it keeps, for one thread at a time.
 
@@ -87,7 +74,7 @@ class Handle:
 
     def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: str | None, seconds: float
-    ) -> tuple[bytes, int, Headers]:
+    ) -> tuple[bytes, int, Fields]:
         """Send a request and return the body, status and header fields of its final response.
 
         Args:
@@ -107,13 +94,12 @@ class Handle:
             curl.setopt(pycurl.POSTFIELDS, body.encode())
         curl.setopt(pycurl.CUSTOMREQUEST, method)
         curl.setopt(pycurl.URL, url)
-        curl.setopt(pycurl.HTTPHEADER, _lines(headers))
+        curl.setopt(pycurl.HTTPHEADER, request_lines(headers))
         # Rounded up, as 0 stands for no limit.
         curl.setopt(pycurl.TIMEOUT_MS, math.ceil(seconds * 1000))
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, math.ceil(min(seconds, CONNECT_SECONDS) * 1000))
         try:
             curl.perform()
-            fields = _fields(self._head)
+            fields = final_fields(self._head)
             return b"".join(self._body.pieces), curl.getinfo(pycurl.RESPONSE_CODE), fields
         except pycurl.error as error:
             was_sent = curl.getinfo(pycurl.REQUEST_SIZE) > 0
@@ -181,35 +167,3 @@ class _Body:
     def clear(self) -> None:
         self.pieces.clear()
         self._left = self._largest
-
-
-def _lines(headers: Mapping[str, str]) -> list[str]:
-    """Return the lines of a request's head.
-
-    Raises:
-        NoResponse: a line would end early, and go on as another header or another request.
-    """
-    # First, that no `Expect: 100-continue` is added. It also keeps the list from being empty, for
-    # which pycurl would send the lines of the request before.
-    lines = ["Expect:", *(f"{name}: {value}" for name, value in headers.items())]
-    text = "".join(lines)
-    if not (text.isascii() and text.isprintable()):
-        raise NoResponse("a header has a character that is not allowed", was_sent=False)
-    return lines
-
-
-def _fields(lines: list[bytes]) -> Headers:
-    """Return the header fields of the final response.
-
-    Those before it are of interim responses (RFC 9110, section 15.2).
-
-    Raises:
-        NoResponse: the connection closed before a final response's head was complete.
-    """
-    first = max(index for index, line in enumerate(lines) if line.startswith(b"HTTP/"))
-    if not FINAL_STATUS.match(lines[first]) or END_OF_HEAD not in lines[first:]:
-        raise NoResponse("there is no complete final response")
-    # Trailer fields would follow it.
-    end = lines.index(END_OF_HEAD, first)
-    fields = [line.decode("latin-1").partition(":") for line in lines[first + 1 : end]]
-    return Headers([(name, value.strip()) for name, _, value in fields])

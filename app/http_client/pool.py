@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import pycurl
-from werkzeug.datastructures import Headers
 
 from app.http_client.ca_certificates import ca_options
-from app.http_client.handle import Handle, NoResponse
+from app.http_client.errors import NoResponse
+from app.http_client.fields import Fields
+from app.http_client.handle import Handle
 
 # Servers close idle connections after a minute or so. One that is younger than this is open as a
 # rule, and after half a minute without requests none is left.
@@ -86,7 +87,7 @@ class HttpClient:
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str], body: str | None = None
-    ) -> tuple[bytes, int, Headers]:
+    ) -> tuple[bytes, int, Fields]:
         """Send one request and return its final response; only inside `within`.
 
         A kept connection may close just when the request is sent. If nothing at all came back on

@@ -16,7 +16,7 @@ from http_client.test_failures import black_hole
 from support.needs import need
 from support.raw_server import OK, saying
 
-from app.http_client import HttpClient, handle
+from app.http_client import HttpClient, NoResponse, handle
 
 # How much later than its deadline an exchange may end on a busy machine, in seconds.
 SLACK = 1.0
@@ -60,7 +60,7 @@ def test_deadline_of_a_block_holds_for_all_its_exchanges(client: HttpClient, ser
     began = time.monotonic()
     with client.within(0.5):
         client.request("GET", server.url, {})
-        with pytest.raises(handle.NoResponse):
+        with pytest.raises(NoResponse):
             client.request("GET", server.url, {})
     assert time.monotonic() - began < 0.5 + SLACK
 
@@ -77,7 +77,8 @@ def test_six_addresses_that_do_not_answer(
 ) -> None:
     """All of them share the time for connecting."""
     hosts = [f"127.0.0.{number}" for number in range(2, 8)]
-    monkeypatch.setattr(handle, "CONNECT_SECONDS", to_connect)
+    to_connect_ms = {pycurl.CONNECTTIMEOUT_MS: int(to_connect * 1000)}
+    monkeypatch.setattr(handle, "OPTIONS", {**handle.OPTIONS, **to_connect_ms})
     with black_hole(*hosts) as port:
         began = time.monotonic()
         stuck = failure(client, resolve(port, hosts), seconds)
