@@ -24,7 +24,7 @@ HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
 @functools.cache
-def ca_options(named: str) -> Mapping[int, str | None]:
+def ca_options(named_file: str, named_folder: str) -> Mapping[int, str | None]:
     """Return libcurl's options for the CA certificates to trust.
 
     libcurl parses a file for each connection: 12 ms and 0.9 MB for the usual 140 certificates. In
@@ -32,18 +32,27 @@ def ca_options(named: str) -> Mapping[int, str | None]:
     if it has as many, which is so unless certificates were appended to the file by hand.
 
     Args:
-        named: a file that the operator names; empty for none.
+        named_file: that the operator names, of certificates; empty for none.
+        named_folder: the same for a folder with OpenSSL's hashed names, if there is no file.
     """
-    file = named or next((file for file, _ in SYSTEM_CAS if Path(file).is_file()), certifi.where())
+    if named_folder and not named_file:
+        return _options(None, named_folder)
+    found = (file for file, _ in SYSTEM_CAS if Path(file).is_file())
+    file = named_file or next(found, certifi.where())
     for system_file, folder in SYSTEM_CAS:
         if os.path.realpath(file) == os.path.realpath(system_file) and _has_all(folder, file):
-            return {
-                pycurl.CAINFO: None,
-                pycurl.CAPATH: folder,
-                pycurl.PROXY_CAINFO: None,
-                pycurl.PROXY_CAPATH: folder,
-            }
-    return {pycurl.CAINFO: file, pycurl.PROXY_CAINFO: file}
+            return _options(None, folder)
+    return _options(file, None)
+
+
+def _options(file: str | None, folder: str | None) -> Mapping[int, str | None]:
+    """Return the same options for servers and for proxies; None unsets what libcurl presumes."""
+    return {
+        pycurl.CAINFO: file,
+        pycurl.CAPATH: folder,
+        pycurl.PROXY_CAINFO: file,
+        pycurl.PROXY_CAPATH: folder,
+    }
 
 
 def _has_all(folder: str, file: str) -> bool:

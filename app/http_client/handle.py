@@ -132,7 +132,8 @@ class Handle:
         if code == pycurl.E_WRITE_ERROR:
             return "the response is too large"
         if code == pycurl.E_COULDNT_CONNECT:
-            return f"could not connect: {self._obstacle()}"
+            whom = " to the proxy" if " over proxy " in text else ""
+            return f"could not connect{whom}: {self._obstacle()}"
         return text if code in EXPLAINED else pycurl.easy_strerror(code)
 
     def _obstacle(self) -> str:

@@ -31,7 +31,7 @@ class HttpClient:
     """Sends requests from any number of threads, over connections that are kept.
 
     Proxies are read from `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; CA certificates from
-    `SSL_CERT_FILE`, else from the system, else from certifi.
+    `SSL_CERT_FILE` or `SSL_CERT_DIR`, else from the system, else from certifi.
 
     Args:
         most_idle: how many idle connections are kept.
@@ -52,7 +52,7 @@ class HttpClient:
         self._idle_seconds = idle_seconds
         self._largest_body = largest_body
         self._options: dict[int, int | str | None] = {
-            **ca_options(os.environ.get("SSL_CERT_FILE", "")),
+            **ca_options(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")),
             pycurl.NOPROXY: _not_proxied(os.environ.get("no_proxy") or os.environ.get("NO_PROXY")),
         }
         if gzip:

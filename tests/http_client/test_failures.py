@@ -5,12 +5,14 @@ import socket
 import struct
 from collections.abc import Iterator
 
+import pycurl
 import pytest
 from http_client.calls import failure
 from http_client.conftest import Serve
 from support.raw_server import OK, end, saying
 
 from app.http_client import HttpClient
+from app.http_client.handle import Handle
 
 SECRET = "MARKEDsecret"
 
@@ -55,6 +57,19 @@ def test_no_time_left(client: HttpClient, serve: Serve) -> None:
     assert str(late) == "timed out before it was sent"
     assert late.was_sent is False
     assert server.connections == 0
+
+
+def test_no_address_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libcurl has measured nothing yet; see test_deadline.py for a real name server."""
+
+    class Resolving:
+        def getinfo(self, _info: int) -> int:
+            return 0
+
+    handle = Handle({}, 0)
+    monkeypatch.setattr(handle, "_curl", Resolving())
+    reason = handle._reason(pycurl.E_OPERATION_TIMEDOUT, "", was_sent=False)
+    assert reason == "timed out resolving the host name"
 
 
 def test_no_connection_in_time(client: HttpClient) -> None:

@@ -86,6 +86,22 @@ def test_connection_that_closes_on_a_request_gets_it_again_elsewhere(
     assert (server.connections, len(server.requests)) == (2, 3)
 
 
+def test_every_kept_connection_may_close_on_a_request(client: HttpClient, serve: Serve) -> None:
+    """Also more often than libcurl repeats one request (curl/curl#19066)."""
+    seen: set[socket.socket] = set()
+
+    def talk(sock: socket.socket) -> None:
+        if sock in seen:
+            end(sock)
+        else:
+            seen.add(sock)
+            sock.sendall(OK)
+
+    server = serve(talk)
+    assert [ask(client, server.url) for _ in range(20)] == [b"ok"] * 20
+    assert (server.connections, len(server.requests)) == (20, 39)
+
+
 def test_request_that_gets_no_response_is_sent_twice_at_most(
     client: HttpClient, serve: Serve
 ) -> None:
@@ -175,6 +191,9 @@ def test_closed_client_keeps_no_connection_and_no_thread(serve: Serve) -> None:
     assert server.connections == 2
     assert threading.active_count() <= before + 2
     client.close()
+    # A timer that fired just before finds nothing, and starts no other.
+    client._close_old()
+    assert client._timer is None
 
 
 def test_connection_is_kept_where_no_thread_can_be_started(

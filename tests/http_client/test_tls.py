@@ -118,6 +118,7 @@ class System:
         pair = (str(self.file), str(self.folder))
         monkeypatch.setattr(ca_certificates, "SYSTEM_CAS", (("/nonexistent", "/none"), pair))
         monkeypatch.delenv("SSL_CERT_FILE")
+        monkeypatch.delenv("SSL_CERT_DIR", raising=False)
         ca_options.cache_clear()
 
 
@@ -130,9 +131,9 @@ def test_certificates_of_the_system(system: System, authority: Authority, serve:
     """From its folder where it has all, which costs a tenth of the memory for a connection."""
     server = serve(saying(OK), authority.server("127.0.0.1"))
     (system.folder / f"{SUBJECT_HASH}.0").symlink_to(system.file)
-    assert ca_options("")[pycurl.CAINFO] is None
-    assert ca_options("")[pycurl.CAPATH] == str(system.folder)
-    assert ca_options(str(system.file)) == ca_options("")
+    assert ca_options("", "")[pycurl.CAINFO] is None
+    assert ca_options("", "")[pycurl.CAPATH] == str(system.folder)
+    assert ca_options(str(system.file), "/ignored") == ca_options("", "")
     assert ask(HttpClient(0), server.url) == b"ok"
 
 
@@ -145,7 +146,7 @@ def test_certificates_that_are_in_the_systems_file_alone(
     system.file.write_bytes(
         Authority(tmp_path, "Other").file.read_bytes() * 2 + system.file.read_bytes()
     )
-    assert ca_options("")[pycurl.CAINFO] == str(system.file)
+    assert ca_options("", "")[pycurl.CAINFO] == str(system.file)
     assert ask(HttpClient(0), server.url) == b"ok"
 
 
@@ -154,7 +155,7 @@ def test_certificates_where_the_system_has_none(
 ) -> None:
     """Certifi's are trusted, and no others."""
     system.file.unlink()
-    assert ca_options("") == dict.fromkeys((pycurl.CAINFO, pycurl.PROXY_CAINFO), certifi.where())
+    assert ca_options("", "")[pycurl.CAINFO] == certifi.where()
     refused = failure(HttpClient(0), serve(saying(OK), authority.server("127.0.0.1")).url)
     assert UNKNOWN in str(refused)
 
@@ -162,4 +163,16 @@ def test_certificates_where_the_system_has_none(
 def test_system_without_a_folder(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = (str(system.file), str(system.folder / "none"))
     monkeypatch.setattr(ca_certificates, "SYSTEM_CAS", (pair,))
-    assert ca_options("")[pycurl.CAINFO] == str(system.file)
+    assert ca_options("", "")[pycurl.CAINFO] == str(system.file)
+
+
+def test_folder_that_the_operator_names(
+    system: System, authority: Authority, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a file of the operator's."""
+    server = serve(saying(OK), authority.server("127.0.0.1"))
+    system.file.unlink()
+    monkeypatch.setenv("SSL_CERT_DIR", str(system.folder))
+    assert UNKNOWN in str(failure(HttpClient(0), server.url))
+    (system.folder / f"{SUBJECT_HASH}.0").symlink_to(authority.file)
+    assert ask(HttpClient(0), server.url) == b"ok"
