@@ -312,7 +312,16 @@ def test_answer_to_another_key_is_not_the_answer(
     assert stripe.connections == 2
 
 
-NOT_OBJECTS = [b"", b"<html>", b"null", b"[]", b"{}", b'{"id": "cus_1"}', b'{"object": "list"}']
+NOT_OBJECTS = [
+    b"",
+    b"\xff",
+    b"<html>",
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"id": "cus_1"}',
+    b'{"object": "list"}',
+]
 
 
 @pytest.mark.parametrize("body", NOT_OBJECTS)
