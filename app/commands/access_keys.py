@@ -47,7 +47,7 @@ def list_keys() -> None:
 
 
 @access_key.command()
-@click.argument("key_id", metavar="ID", type=int)
+@click.argument("key_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @plainly
 def revoke(key_id: int) -> None:
     """Revoke an access key; within seconds no process accepts it any more."""

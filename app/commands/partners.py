@@ -171,7 +171,7 @@ def _source_of(row: Any) -> "KeySource":
 
 def _shown(row: Any) -> dict[str, str]:
     """Return what people may see of a row of `issuers`: nothing secret."""
-    from app.identity.registry import audiences_of
+    from app.identity.issuers import audiences_of
 
     return {
         "audiences": " ".join(audiences_of(row)),

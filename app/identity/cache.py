@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
@@ -14,6 +14,8 @@ ROWS_AT_ONCE, ROWS_KEPT = 500, 10_000
 
 Name = TypeVar("Name", bound=str | bytes)
 Found = TypeVar("Found")
+# A monotonic clock in seconds.
+Ticks: TypeAlias = Callable[[], float]
 
 
 class BatchingCache(Generic[Name, Found]):
@@ -25,14 +27,10 @@ class BatchingCache(Generic[Name, Found]):
     Args:
         query: Returns those of the names that exist; called in a thread.
         seconds: How long a row is kept, from when the query began.
-        ticks: A monotonic clock in seconds.
     """
 
     def __init__(
-        self,
-        query: Callable[[Sequence[Name]], Mapping[Name, Found]],
-        seconds: float,
-        ticks: Callable[[], float],
+        self, query: Callable[[Sequence[Name]], Mapping[Name, Found]], seconds: float, ticks: Ticks
     ) -> None:
         self._query = query
         self._seconds = seconds

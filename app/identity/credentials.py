@@ -11,16 +11,11 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine, func, select, update
 
+from app import errors
 from app.customers.user import User
-from app.errors import (
-    InvalidAccessKey,
-    InvalidUserToken,
-    StorageUnavailable,
-    UserTokenExpired,
-)
-from app.identity.cache import BatchingCache
+from app.identity.cache import BatchingCache, Ticks
 from app.identity.issuers import Registration, Registrations
-from app.identity.jwts import ParsedJwt, is_plain, parse
+from app.identity.jwts import LEEWAY, ParsedJwt, is_plain, parse
 from app.storage.errors import storage_errors
 from app.storage.tables import access_keys, now, partners
 from app.strict_json import Json
@@ -34,8 +29,6 @@ KEY_PREFIX = "coord_ak_"
 KEY_LENGTH = len(KEY_PREFIX) + 43
 # In seconds: an operator asks whether a key is still used, and an hour is precise enough.
 USE_RECORDED_EVERY = 3600.0
-# How far the issuer's clock and ours may differ, in seconds.
-LEEWAY = 30
 # The last second of the year 9999, beyond which no calendar library goes.
 LATEST = 253_402_300_799
 # In characters: what the table of users holds, and RFC 5321, section 4.5.3.1.3.
@@ -57,11 +50,8 @@ class Identity:
     """Checks credentials against what operators registered.
 
     Args:
-        engine: The database.
-        metrics: Where fetches of issuers' keys are counted.
         cache_seconds: After which a change by an operator counts, at most.
         clock: Seconds since the epoch, for the times in JWTs.
-        ticks: A monotonic clock in seconds, for caches.
     """
 
     def __init__(
@@ -71,14 +61,12 @@ class Identity:
         *,
         cache_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
-        ticks: Callable[[], float] = time.monotonic,
+        ticks: Ticks = time.monotonic,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._registrations = Registrations(engine, cache_seconds, metrics or Metrics(), ticks)
-        self._keys: BatchingCache[bytes, AccessKey] = BatchingCache(
-            self._query, cache_seconds, ticks
-        )
+        self._keys = BatchingCache[bytes, AccessKey](self._query, cache_seconds, ticks)
         self._recorder = CapacityLimiter(1)
         self._recordings: set[asyncio.Task[None]] = set()
 
@@ -92,20 +80,17 @@ class Identity:
         is_well_formed = len(access_key) == KEY_LENGTH and access_key.startswith(KEY_PREFIX)
         found = await self._keys.find(hash_of(access_key)) if is_well_formed else None
         if found is None:
-            raise InvalidAccessKey
+            raise errors.InvalidAccessKey
         if found.is_use_to_record:
             found.is_use_to_record = False
-            recording = asyncio.create_task(self._record_use(found.id))
+            record = to_thread.run_sync(self._record_use, found.id, limiter=self._recorder)
+            recording = asyncio.create_task(record)
             self._recordings.add(recording)
             recording.add_done_callback(self._recordings.discard)
         return found.partner_id
 
     async def user_of(self, jwt: str, partner_id: int | None) -> User:
-        """Return the user that a JWT stands for.
-
-        Args:
-            jwt: The JWT.
-            partner_id: The partner whose access key came with it.
+        """Return the user that a JWT stands for, which came with a partner's access key.
 
         Raises:
             InvalidUserToken: It is malformed, forged, or not meant for Coord.
@@ -116,7 +101,7 @@ class Identity:
         """
         parsed = parse(jwt)
         registration = await self._registrations.find(parsed, partner_id)
-        await registration.keys.check_signature(parsed)
+        await registration.keys.check_signature(parsed, self._clock())
         return read_user(parsed, registration, self._clock())
 
     def _query(self, hashes: Sequence[bytes]) -> dict[bytes, AccessKey]:
@@ -132,42 +117,30 @@ class Identity:
             row.key_hash: AccessKey(row.id, row.partner_id, row.is_use_to_record) for row in rows
         }
 
-    async def _record_use(self, key_id: int) -> None:
-        """Record the use of a key while its request goes on; a failure does not concern it."""
-        try:
-            await to_thread.run_sync(self._write_use, key_id, limiter=self._recorder)
-        except StorageUnavailable as error:
-            log.warning("use not recorded", access_key=key_id, reason=error.inner)
-
-    def _write_use(self, key_id: int) -> None:
-        # Another process may have recorded it meanwhile.
+    def _record_use(self, key_id: int) -> None:
+        """Record the use of a key; its request goes on meanwhile, and also if this fails."""
+        # Another process may have recorded it already.
         statement = update(access_keys).where(access_keys.c.id == key_id, IS_USE_TO_RECORD)
-        with storage_errors(), self._engine.begin() as connection:
-            connection.execute(statement.values(last_used_at=now()))
+        try:
+            with storage_errors(), self._engine.begin() as connection:
+                connection.execute(statement.values(last_used_at=now()))
+        except errors.StorageUnavailable as error:
+            log.warning("use not recorded", access_key=key_id, reason=error.inner)
 
 
 def read_user(jwt: ParsedJwt, registration: Registration, now: float) -> User:
-    """Read the claims of a JWT that its issuer has signed.
-
-    Args:
-        jwt: The JWT.
-        registration: Its issuer's.
-        now: Seconds since the epoch.
+    """Read the claims of a JWT that its issuer has signed; `now` in seconds since the epoch.
 
     Raises:
         InvalidUserToken: A claim is missing or malformed, or the JWT is not valid yet.
         UserTokenExpired: The JWT is in order, but out of date.
     """
     claims = jwt.claims
-    subject, is_test, email = (
-        claims.get("sub"),
-        claims.get("is_test_user", False),
-        claims.get("email"),
-    )
+    subject, email, is_test = map(claims.get, ("sub", "email", "is_test_user"))
     if not is_plain(subject, LONGEST_TEXT):
-        raise InvalidUserToken("The JWT's `sub` is not plain text of 1 to 255 characters.")
-    if not isinstance(is_test, bool):
-        raise InvalidUserToken("The JWT's `is_test_user` is neither true nor false.")
+        raise errors.InvalidUserToken("The JWT's `sub` is not plain text of 1 to 255 characters.")
+    if "is_test_user" in claims and not isinstance(is_test, bool):
+        raise errors.InvalidUserToken("The JWT's `is_test_user` is neither true nor false.")
     _check_times(claims, now)
     return User(
         issuer_id=registration.id,
@@ -176,7 +149,7 @@ def read_user(jwt: ParsedJwt, registration: Registration, now: float) -> User:
         issuer=jwt.issuer,
         subject=subject,
         email=email if is_plain(email, LONGEST_EMAIL) and EMAIL.fullmatch(email) else None,
-        is_test=is_test or registration.is_test,
+        is_test=bool(is_test) or registration.is_test,
         # OpenID Connect Core 1.0, section 5.1.
         given_name=_name(claims.get("given_name")),
         family_name=_name(claims.get("family_name")),
@@ -189,24 +162,25 @@ def _name(text: Json) -> str | None:
 
 def _check_times(claims: dict[str, Json], now: float) -> None:
     """Check RFC 7519, sections 4.1.4 to 4.1.6; expiry comes last, when all else is in order."""
-    times = {"nbf": 0.0, "exp": 0.0}
-    for name in ("exp", "nbf", "iat"):
-        time = claims.get(name, 0)
-        if type(time) not in (int, float) or not 0 <= time <= LATEST:  # type: ignore[operator]
-            raise InvalidUserToken(f"The JWT's `{name}` is not a number of seconds since 1970.")
-        times[name] = time  # type: ignore[assignment]
     if "exp" not in claims:
-        raise InvalidUserToken("The JWT has no `exp`.")
-    if now + LEEWAY < times["nbf"]:
-        raise InvalidUserToken("The JWT is not valid yet: see its `nbf`.")
-    if now - LEEWAY >= times["exp"]:
-        raise UserTokenExpired
+        raise errors.InvalidUserToken("The JWT has no `exp`.")
+    expires_at, valid_from, _ = (_seconds(claims, name) for name in ("exp", "nbf", "iat"))
+    if now + LEEWAY < valid_from:
+        raise errors.InvalidUserToken("The JWT is not valid yet: see its `nbf`.")
+    if now - LEEWAY >= expires_at:
+        raise errors.UserTokenExpired
+
+
+def _seconds(claims: dict[str, Json], name: str) -> float:
+    time = claims.get(name, 0)
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time <= LATEST:
+        raise errors.InvalidUserToken(f"The JWT's `{name}` is not a number of seconds since 1970.")
+    return time
 
 
 def hash_of(access_key: str) -> bytes:
-    """Return the SHA-256 of an access key, by which it is stored and found.
+    """Return the SHA-256 of an access key, which is stored: 256 random bits need no slow hash.
 
-    A guess that is nearly right has quite another hash, so the time that the query takes reveals
-    nothing. And 256 random bits need no slow hash.
+    A guess that is nearly right has quite another one, so the query's duration reveals nothing.
     """
     return sha256(access_key.encode(errors="surrogatepass")).digest()

@@ -5,7 +5,7 @@ Nothing here blocks the event loop: the database and the issuers are reached in 
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -13,9 +13,9 @@ from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine, Row, select
 
 from app.errors import InvalidUserToken, IssuerUnavailable, PartnerMismatch
-from app.identity.cache import BatchingCache
+from app.identity.cache import BatchingCache, Ticks
 from app.identity.jwks import FETCH_TIMEOUT, KeySource
-from app.identity.jwts import PUBLIC_ALGORITHMS, ParsedJwt
+from app.identity.jwts import LEEWAY, PUBLIC_ALGORITHMS, ParsedJwt
 from app.identity.keys import PRIVATE, Keys
 from app.storage.errors import storage_errors
 from app.storage.tables import issuers, partners
@@ -43,18 +43,11 @@ class IssuerKeys:
     delays no other. While it is away, its last keys are used.
 
     Args:
-        source: Where the keys come from.
         names: The partner and the issuer, for the log and the metrics.
-        metrics: Where fetches, and keys that are not used, are counted.
-        ticks: A monotonic clock in seconds.
     """
 
     def __init__(
-        self,
-        source: KeySource,
-        names: dict[str, str],
-        metrics: Metrics,
-        ticks: Callable[[], float],
+        self, source: KeySource, names: dict[str, str], metrics: Metrics, ticks: Ticks
     ) -> None:
         self.source = source
         self._names = names
@@ -68,11 +61,12 @@ class IssuerKeys:
         # The bucket of refetches is full again at this time.
         self._refilled_at = -math.inf
 
-    async def check_signature(self, jwt: ParsedJwt) -> None:
-        """Check that one of the keys has signed a JWT.
+    async def check_signature(self, jwt: ParsedJwt, now: float) -> None:
+        """Check that one of the keys has signed a JWT; `now` in seconds since the epoch.
 
         If none has, the issuer may have replaced its keys meanwhile. So before the JWT is refused,
-        the keys are fetched once more.
+        the keys are fetched once more, unless they were a moment ago and the JWT is older than
+        that: then it is of a key that was withdrawn, and a crowd of such JWTs is refused at once.
 
         Raises:
             InvalidUserToken: None of the issuer's current keys has signed it.
@@ -83,7 +77,9 @@ class IssuerKeys:
         try:
             keys.check_signature(jwt)
         except InvalidUserToken:
-            if self.source.jwks_url is None or jwt.algorithm not in PUBLIC_ALGORITHMS:
+            can_fit = self.source.jwks_url is not None and jwt.algorithm in PUBLIC_ALGORITHMS
+            age = arrived_at - self._fetched_at
+            if not can_fit or (age < REFETCH_PAUSE and age + LEEWAY <= now - jwt.issued_at):
                 raise
         else:
             return
@@ -167,14 +163,7 @@ class IssuerKeys:
 
 
 class Registration(NamedTuple):
-    """One issuer of a partner's JWTs.
-
-    Attributes:
-        partner: The partner's name.
-        audiences: One of them must be among the JWTs' `aud`.
-        is_test: Whether all its users are test users.
-        keys: What it signs with.
-    """
+    """One issuer of a partner's JWTs, of which `aud` must name one of the audiences."""
 
     id: int
     partner_id: int
@@ -184,26 +173,24 @@ class Registration(NamedTuple):
     keys: IssuerKeys
 
 
+def audiences_of(row: Row[Any]) -> list[str]:
+    """Return the audiences of a row of `issuers`."""
+    return [row.audience, *(row.more_audiences or ())]
+
+
 class Registrations:
     """All registrations of partners that are not disabled, by the names of the issuers.
 
     Args:
-        engine: The database.
         seconds: After which a change by an operator counts, at most.
-        metrics: Where fetches of keys are counted.
-        ticks: A monotonic clock in seconds.
     """
 
-    def __init__(
-        self, engine: Engine, seconds: float, metrics: Metrics, ticks: Callable[[], float]
-    ) -> None:
+    def __init__(self, engine: Engine, seconds: float, metrics: Metrics, ticks: Ticks) -> None:
         self._engine = engine
         self._metrics = metrics
         self._ticks = ticks
         self._keys: dict[int, IssuerKeys] = {}
-        self._cache: BatchingCache[str, list[Registration]] = BatchingCache(
-            self._query, seconds, ticks
-        )
+        self._cache = BatchingCache[str, list[Registration]](self._query, seconds, ticks)
 
     async def find(self, jwt: ParsedJwt, partner_id: int | None) -> Registration:
         """Find the registration that a JWT's `iss` and `aud` name together.
@@ -237,9 +224,8 @@ class Registrations:
             rows = connection.execute(query).all()
         found: dict[str, list[Registration]] = {}
         for row in rows:
-            audiences = frozenset([row.audience, *(row.more_audiences or ())])
-            of_partner = (row.id, row.partner_id, row.partner)
-            registration = Registration(*of_partner, audiences, row.is_test, self._keys_of(row))
+            whose = (row.id, row.partner_id, row.partner, frozenset(audiences_of(row)))
+            registration = Registration(*whose, row.is_test, self._keys_of(row))
             found.setdefault(row.issuer, []).append(registration)
         return found
 

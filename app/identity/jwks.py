@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-import zlib
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
@@ -19,8 +18,8 @@ LARGEST_DOCUMENT = 256 * 1024
 # To a new path, to one with a slash at its end, and one to spare.
 MOST_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-HEADERS = {"User-Agent": "coord-users", "Accept": "application/json", "Accept-Encoding": "gzip"}
-BYTE_ORDER_MARK, GZIP = b"\xef\xbb\xbf", b"\x1f\x8b"
+HEADERS = {"Accept": "application/json"}
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,7 @@ class KeySource:
         return self.jwks_url or ("JWK Set" if self.shared_secret is None else "shared secret")
 
     def read(self, issuer: str) -> Keys:
-        """Read or fetch the keys; a fetch blocks for `FETCH_TIMEOUT` at most.
-
-        Args:
-            issuer: The JWTs' `iss`.
+        """Read or fetch an issuer's keys; a fetch blocks for `FETCH_TIMEOUT` at most.
 
         Raises:
             ConfigurationError: They cannot be read.
@@ -69,7 +65,7 @@ def fetch(url: str, issuer: str) -> Keys:
         ConfigurationError: It cannot be fetched or is not a JWK Set, or the discovery document is
             another issuer's (OpenID Connect Discovery 1.0, section 4.3).
     """
-    http = HttpClient(0)
+    http = HttpClient(0, largest_body=LARGEST_DOCUMENT, gzip=True)
     with http.within(FETCH_TIMEOUT):
         document = _get(http, url)
         if isinstance(document, dict) and "jwks_uri" in document and "keys" not in document:
@@ -123,18 +119,6 @@ def _get(http: HttpClient, url: str) -> Json:
     if status != 200:
         raise ConfigurationError(f"The JWK Set's URL answers with status {status}")
     try:
-        return parse(_unpacked(body).removeprefix(BYTE_ORDER_MARK))
+        return parse(body.removeprefix(BYTE_ORDER_MARK))
     except InvalidJson as error:
         raise ConfigurationError(f"The JWK Set {error}") from None
-
-
-def _unpacked(body: bytes) -> bytes:
-    """Decompress a body that is gzip, whatever its headers say: JSON does not begin like that."""
-    if body.startswith(GZIP):
-        try:
-            body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, LARGEST_DOCUMENT + 1)
-        except zlib.error:
-            raise ConfigurationError("The JWK Set is compressed, and damaged") from None
-    if len(body) > LARGEST_DOCUMENT:
-        raise ConfigurationError("The JWK Set is larger than 256 KiB")
-    return body

@@ -5,6 +5,7 @@ and so the key, is known only after parsing. And they accept what RFC 8725 warns
 duplicate names, NaN, parameters that bring a key along. PyJWT verifies the signatures (keys.py).
 """
 
+import math
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Set as AbstractSet
@@ -20,6 +21,8 @@ PUBLIC_ALGORITHMS = frozenset(
 )
 HMAC = "HS256"
 ALGORITHMS = PUBLIC_ALGORITHMS | {HMAC}
+# How far the issuer's clock and ours may differ, in seconds.
+LEEWAY = 30
 # In characters, all of them ASCII. Common proxies refuse larger headers anyway.
 LONGEST_JWT = 8 * 1024
 # In characters: what the tables hold.
@@ -41,6 +44,12 @@ class ParsedJwt(NamedTuple):
     claims: dict[str, Json]
     signed: bytes
     signature: bytes
+
+    @property
+    def issued_at(self) -> float:
+        """Its `iat` in seconds since the epoch; a time to come where it does not have one."""
+        time = self.claims.get("iat")
+        return time if isinstance(time, int | float) else math.inf
 
 
 def parse(jwt: str) -> ParsedJwt:

@@ -47,9 +47,7 @@ PRIVATE = "is private or secret: the issuer must replace it at once"
 class Key:
     """A public key, or a shared secret: the old and the new one while it is being replaced.
 
-    Attributes:
-        kid: The name that the issuer gave it, if any.
-        algorithms: The only ones that it may verify.
+    It verifies its `algorithms` and no other; `kid` is the name that the issuer gave it.
     """
 
     kid: str | None
@@ -127,14 +125,15 @@ def read_secret(secrets: bytes) -> Keys:
     prepare = IMPLEMENTATIONS[HMAC].prepare_key
     lines = secrets.split(b"\n")
     try:
-        if secrets:
-            prepare(secrets)  # PyJWT recognises a public key or certificate, all lines of it
-        if min(map(len, lines)) < SHORTEST_SECRET:
-            raise ConfigurationError(f"A shared secret has at least {SHORTEST_SECRET} random bytes")
-        material = tuple(map(prepare, lines))
+        # PyJWT recognises a public key or a certificate, by all lines of it.
+        _, *material = map(prepare, (secrets, *lines))
     except InvalidKeyError:
-        raise ConfigurationError("The shared secret is a public key or a certificate") from None
-    return Keys((Key(None, frozenset({HMAC}), material),))
+        material = []
+    if not material or min(map(len, lines)) < SHORTEST_SECRET:
+        raise ConfigurationError(
+            "A shared secret is at least 32 random bytes, and not a public key"
+        )
+    return Keys((Key(None, frozenset({HMAC}), tuple(material)),))
 
 
 def _read_jwk(jwk: Json) -> Key:
@@ -162,10 +161,9 @@ def _algorithms(jwk: dict[str, Json]) -> frozenset[str]:
     if not isinstance(operations, list) or "verify" not in operations:
         raise _Unusable("has `key_ops` without verify")
     kind = (jwk.get("kty"), jwk.get("crv"))
-    # The first of the two comparisons also stands lists and objects, which cannot be hashed.
-    if kind not in list(ALGORITHMS_OF):
+    of_kind = next((known for one, known in ALGORITHMS_OF.items() if one == kind), None)
+    if of_kind is None:
         raise _Unusable("has a `kty` or `crv` that no accepted algorithm has")
-    of_kind = ALGORITHMS_OF[kind]
     named = of_kind.intersection([str(jwk["alg"])]) if "alg" in jwk else of_kind
     if not named:
         raise _Unusable("has an `alg` that is not accepted for its kind")

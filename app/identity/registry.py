@@ -5,15 +5,15 @@ Each function raises `ConfigurationError` with a line that says what the operato
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Insert, Row, Update, func, insert, literal, select, update
 
 from app.errors import ConfigurationError
 from app.identity.credentials import KEY_PREFIX, hash_of
+from app.identity.issuers import audiences_of
 from app.identity.jwks import KeySource
 from app.identity.jwts import LONGEST_ISSUER, is_plain
 from app.identity.keys import Keys
@@ -34,15 +34,9 @@ def add_registration(
     *,
     is_test: bool = False,
 ) -> Keys:
-    """Register an issuer for a partner, and the partner where it is new.
+    """Register an issuer, the JWTs' `iss`, for a partner, and the partner where it is new.
 
-    Args:
-        database: Where it is stored.
-        partner: The partner's name.
-        issuer: The JWTs' `iss`.
-        audiences: One of them must be among the JWTs' `aud`.
-        source: The issuer's keys, which are fetched and checked first.
-        is_test: Whether all its users are test users.
+    One of the audiences must be among the JWTs' `aud`. The keys are fetched and checked first.
 
     Returns:
         The issuer's keys.
@@ -51,7 +45,8 @@ def add_registration(
     _check_text("issuer", issuer, LONGEST_ISSUER)
     values = _columns(audiences, source, is_test)
     keys = source.check(issuer)
-    with _registering(database) as connection:
+    with database.writing() as connection:
+        _lock(connection)
         partner_id = _partner_id(connection, partner)
         if partner_id is None:
             new = insert(partners).values(name=partner, created_at=now()).returning(partners.c.id)
@@ -72,22 +67,15 @@ def update_registration(
     source: KeySource | None = None,
     is_test: bool | None = None,
 ) -> tuple[Row[Any], Row[Any], Keys | None]:
-    """Change what is given of a registration, and nothing else.
-
-    Args:
-        database: Where it is stored.
-        partner: The partner's name.
-        issuer: The JWTs' `iss`.
-        audiences: Replace all that there were.
-        source: Replaces the keys; the new ones are fetched and checked first.
-        is_test: Whether all its users are test users.
+    """Change what is given of a registration, and nothing else; the rest is as for adding one.
 
     Returns:
         The row before and after, and the issuer's keys, where they were given.
     """
     values = _columns(audiences, source, is_test)
     keys = source.check(issuer) if source else None
-    with _registering(database) as connection:
+    with database.writing() as connection:
+        _lock(connection)
         partner_id = _partner_id(connection, partner)
         before = _registration(connection, partner_id, issuer, audiences or ())
         if before is None:
@@ -99,45 +87,35 @@ def update_registration(
 def set_disabled(database: Database, partner: str, *, disabled: bool) -> None:
     """Disable a partner, so that all its credentials are refused, or enable it again."""
     since = func.coalesce(partners.c.disabled_at, now()) if disabled else None
-    statement = update(partners).where(partners.c.name == partner).values(disabled_at=since)
-    with database.writing() as connection:
-        if connection.execute(statement).rowcount == 0:
-            raise ConfigurationError(NO_PARTNER)
+    change = update(partners).where(partners.c.name == partner).values(disabled_at=since)
+    _write(database, change, NO_PARTNER)
 
 
 def create_access_key(database: Database, partner: str) -> str:
     """Create an access key. Only its hash is stored, so it cannot be shown again."""
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    with database.writing() as connection:
-        partner_id = _partner_id(connection, partner)
-        if partner_id is None:
-            raise ConfigurationError(NO_PARTNER)
-        new = insert(access_keys).values(partner_id=partner_id, key_hash=hash_of(key))
-        connection.execute(new.values(created_at=now()))
+    row = select(partners.c.id, literal(hash_of(key)), now()).where(partners.c.name == partner)
+    names = ["partner_id", "key_hash", "created_at"]
+    _write(database, insert(access_keys).from_select(names, row), NO_PARTNER)
     return key
 
 
 def revoke_access_key(database: Database, key_id: int) -> None:
     """Revoke an access key for good; revoked again, it keeps its date."""
     revoked_at = func.coalesce(access_keys.c.revoked_at, now())
-    statement = update(access_keys).where(access_keys.c.id == key_id).values(revoked_at=revoked_at)
-    is_an_id = 0 < key_id < 2**63
+    change = update(access_keys).where(access_keys.c.id == key_id).values(revoked_at=revoked_at)
+    _write(database, change, f"There is no access key {key_id}: see `access-key list`")
+
+
+def _write(database: Database, statement: Insert | Update, otherwise: str) -> None:
     with database.writing() as connection:
-        if not is_an_id or connection.execute(statement).rowcount == 0:
-            raise ConfigurationError(f"There is no access key {key_id}: see `access-key list`")
+        if connection.execute(statement).rowcount == 0:
+            raise ConfigurationError(otherwise)
 
 
-def audiences_of(row: Row[Any]) -> list[str]:
-    """Return the audiences of a row of `issuers`."""
-    return [row.audience, *(row.more_audiences or ())]
-
-
-@contextmanager
-def _registering(database: Database) -> Iterator[Connection]:
-    """Open a transaction in which no other command checks or changes registrations."""
-    with database.writing() as connection:
-        connection.execute(update(installation).values(id=installation.c.id))
-        yield connection
+def _lock(connection: Connection) -> None:
+    """Let no other command check or change registrations until the transaction has ended."""
+    connection.execute(update(installation).values(id=installation.c.id))
 
 
 def _partner_id(connection: Connection, name: str) -> int | None:

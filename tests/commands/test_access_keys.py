@@ -29,7 +29,9 @@ def test_mistakes_are_told_in_one_line(run: Run) -> None:
     for words, error in (
         (("create", "Acme"), "There is no such partner"),
         (("revoke", "1"), "There is no access key 1"),
+        (("revoke", "0"), "is not in the range"),
+        (("revoke", str(2**63)), "is not in the range"),
     ):
         done = run("access-key", *words)
-        assert done.exit_code == 1
+        assert done.exit_code != 0
         assert error in done.stderr

@@ -247,9 +247,9 @@ def square_root(square: int) -> int:
         (SECRET[:31], "at least 32"),
         (
             RSA.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-            "public key or a certificate",
+            "not a public key",
         ),
-        (str(RSA.jwk).replace("'", '"').encode(), "public key or a certificate"),
+        (str(RSA.jwk).replace("'", '"').encode(), "not a public key"),
     ],
 )
 def test_a_shared_secret_is_long_and_not_a_public_key(secret: bytes, words: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.issuer import SECRET, Clock, JwksServer, Signer
+from support.issuer import NOW, SECRET, Clock, JwksServer, Signer
 from support.issuer_keys import NEW, OLD, RENEWED, is_asked, refuse, verify, withhold
 
 from app.identity.issuers import REFETCHES, IssuerKeys
@@ -122,3 +122,34 @@ async def test_a_refetch_that_hangs_is_not_waited_for(
     server.keys = [NEW.jwk]
     waiting.cancel()
     server.go_on.set()
+
+
+async def test_a_crowd_with_jwts_of_a_withdrawn_key_is_refused_at_once(
+    keys: IssuerKeys, server: JwksServer, ticks: Clock
+) -> None:
+    """As after a leak: not 503 by turns, but 401, so that each user gets a new JWT signed.
+
+    They were signed long before the keys were fetched, so their key would have been among them.
+    """
+    await verify(keys, OLD)
+    server.keys = [NEW.jwk]
+    ticks.now = 1
+    await verify(keys, NEW)
+    for _ in range(20):
+        ticks.now += 0.4
+        await refuse(keys, OLD, issued_at=NOW - 3600)
+    assert server.fetches == 2
+    ticks.now += 10
+    await refuse(keys, OLD, issued_at=NOW - 3600)
+    assert server.fetches == 3
+
+
+@pytest.mark.parametrize("issued_at", [NOW - 29, NOW, NOW + 99, None, "0"])
+async def test_a_jwt_that_may_be_newer_than_the_keys_is_looked_into(
+    keys: IssuerKeys, server: JwksServer, ticks: Clock, issued_at: object
+) -> None:
+    """As clocks differ, and as not each JWT says when it was issued."""
+    await verify(keys, OLD)
+    ticks.now = 0.5
+    await refuse(keys, NEW, issued_at=issued_at)
+    assert server.fetches == 2

@@ -142,6 +142,7 @@ class JwksServer(AbstractContextManager["JwksServer"]):
         status: the status of its answers.
         headers: further headers of its answers.
         answers: by path, what it sends instead: status, headers, body.
+        interim: what it sends before, such as an interim response.
         fetches: how many requests came.
         asked: set as soon as a request came.
         go_on: it answers once this is set, as it is unless cleared, with what it published when
@@ -154,6 +155,7 @@ class JwksServer(AbstractContextManager["JwksServer"]):
         self.status = 200
         self.headers: dict[str, str] = {}
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.interim = b""
         self.fetches = 0
         self.asked = threading.Event()
         self.go_on = threading.Event()
@@ -198,6 +200,7 @@ def _handler(server: JwksServer) -> type[BaseHTTPRequestHandler]:
             server.go_on.wait(DEADLINE)
             usual = (server.status, server.headers, keys if body is None else body)
             status, headers, sent = server.answers.get(self.path, usual)
+            self.wfile.write(server.interim)
             self.send_response(status)
             # Otherwise the end of a TLS connection without its own end would be an attacker's.
             self.send_header("Content-Length", str(len(sent)))

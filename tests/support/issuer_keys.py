@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
-from support.issuer import DEADLINE, ISSUER, Clock, JwksServer, Signer, forge, signer
+from support.issuer import DEADLINE, ISSUER, NOW, Clock, JwksServer, Signer, forge, signer
 
 from app.errors import InvalidUserToken, IssuerUnavailable
 from app.identity.issuers import IssuerKeys
@@ -44,13 +44,18 @@ def keys(server: JwksServer, metrics: Metrics, ticks: Clock) -> IssuerKeys:
     return IssuerKeys(KeySource(server.url), NAMES, metrics, ticks)
 
 
-async def verify(keys: IssuerKeys, by: Signer, kid: str | None = None) -> None:
-    await keys.check_signature(parse(forge({"kid": kid or by.kid}, by=by)))
+async def verify(
+    keys: IssuerKeys, by: Signer, kid: str | None = None, issued_at: object = NOW
+) -> None:
+    token = forge({"kid": kid or by.kid}, {"iat": issued_at}, by=by)
+    await keys.check_signature(parse(token), NOW)
 
 
-async def refuse(keys: IssuerKeys, by: Signer, kid: str | None = None) -> None:
+async def refuse(
+    keys: IssuerKeys, by: Signer, kid: str | None = None, issued_at: object = NOW
+) -> None:
     with pytest.raises(InvalidUserToken):
-        await verify(keys, by, kid)
+        await verify(keys, by, kid, issued_at)
 
 
 async def withhold(keys: IssuerKeys, by: Signer, kid: str | None = None) -> int:
