@@ -105,17 +105,16 @@ class Identity:
         return read_user(parsed, registration, self._clock())
 
     def _query(self, hashes: Sequence[bytes]) -> dict[bytes, AccessKey]:
+        keys = access_keys.c
         statement = (
-            select(access_keys, IS_USE_TO_RECORD.label("is_use_to_record"))
+            select(keys.key_hash, keys.id, keys.partner_id, IS_USE_TO_RECORD)
             .join_from(access_keys, partners)
-            .where(access_keys.c.key_hash.in_(hashes))
-            .where(access_keys.c.revoked_at.is_(None), partners.c.disabled_at.is_(None))
+            .where(keys.key_hash.in_(hashes))
+            .where(keys.revoked_at.is_(None), partners.c.disabled_at.is_(None))
         )
         with storage_errors(), self._engine.connect() as connection:
             rows = connection.execute(statement).all()
-        return {
-            row.key_hash: AccessKey(row.id, row.partner_id, row.is_use_to_record) for row in rows
-        }
+        return {key_hash: AccessKey(*rest) for key_hash, *rest in rows}
 
     def _record_use(self, key_id: int) -> None:
         """Record the use of a key; its request goes on meanwhile, and also if this fails."""

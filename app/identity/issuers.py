@@ -77,9 +77,9 @@ class IssuerKeys:
         try:
             keys.check_signature(jwt)
         except InvalidUserToken:
-            can_fit = self.source.jwks_url is not None and jwt.algorithm in PUBLIC_ALGORITHMS
             age = arrived_at - self._fetched_at
-            if not can_fit or (age < REFETCH_PAUSE and age + LEEWAY <= now - jwt.issued_at):
+            is_old = age < REFETCH_PAUSE and age + LEEWAY <= now - jwt.issued_at
+            if is_old or self.source.jwks_url is None or jwt.algorithm not in PUBLIC_ALGORITHMS:
                 raise
         else:
             return

@@ -46,7 +46,6 @@ def add_registration(
     values = _columns(audiences, source, is_test)
     keys = source.check(issuer)
     with database.writing() as connection:
-        _lock(connection)
         partner_id = _partner_id(connection, partner)
         if partner_id is None:
             new = insert(partners).values(name=partner, created_at=now()).returning(partners.c.id)
@@ -75,7 +74,6 @@ def update_registration(
     values = _columns(audiences, source, is_test)
     keys = source.check(issuer) if source else None
     with database.writing() as connection:
-        _lock(connection)
         partner_id = _partner_id(connection, partner)
         before = _registration(connection, partner_id, issuer, audiences or ())
         if before is None:
@@ -113,12 +111,9 @@ def _write(database: Database, statement: Insert | Update, otherwise: str) -> No
             raise ConfigurationError(otherwise)
 
 
-def _lock(connection: Connection) -> None:
-    """Let no other command check or change registrations until the transaction has ended."""
-    connection.execute(update(installation).values(id=installation.c.id))
-
-
 def _partner_id(connection: Connection, name: str) -> int | None:
+    """Return a partner's id; until the transaction ends, no other command registers anything."""
+    connection.execute(update(installation).values(id=installation.c.id))
     return connection.scalar(select(partners.c.id).where(partners.c.name == name))
 
 
