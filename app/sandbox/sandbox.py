@@ -15,6 +15,7 @@ from app.errors import ConfigurationError
 from app.identity import registry
 from app.identity.jwks import KeySource
 from app.sandbox.issuer import AUDIENCE, ISSUER, USER, DemoIssuer
+from app.sandbox.standin.limits import Limits
 from app.sandbox.standin.server import StandIn
 from app.service import create_app
 from app.storage.database import Database
@@ -48,12 +49,15 @@ class Sandbox:
     Args:
         port: of the service; 0 takes a free one.
         keep: the folder in which users and the stand-in's customers survive a restart.
+        stripe_limits: Stripe's rate limits, which the stand-in plays; none if None.
 
     Raises:
         ConfigurationError: the port is taken.
     """
 
-    def __init__(self, port: int, keep: Path | None = None) -> None:
+    def __init__(
+        self, port: int, keep: Path | None = None, stripe_limits: Limits | None = None
+    ) -> None:
         self._cleanup = contextlib.ExitStack()
         folder = keep or Path(self._cleanup.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +66,9 @@ class Sandbox:
             self._cleanup.enter_context(sock)
         self.url = sockets.shown(self._sockets)
         state_file = folder.resolve() / "stand-in.json" if keep else None
-        self._standin = self._cleanup.enter_context(StandIn(state_file=state_file))
+        self._standin = self._cleanup.enter_context(
+            StandIn(state_file=state_file, limits=stripe_limits)
+        )
         self._settings = settings = dataclasses.replace(
             Settings.from_environ({**os.environ, "TRUSTED_PROXIES": ""}),
             database_url=f"sqlite:///{folder.resolve()}/sandbox.db",

@@ -88,7 +88,8 @@ class Failure(NamedTuple):
     def error(self) -> Json | None:
         """The error in Stripe's form; None if something on the way to Stripe answered."""
         error = self.body.get("error") if isinstance(self.body, Mapping) else None
-        return error if isinstance(error, Mapping) and error.get("type") else None
+        is_stripes = isinstance(error, Mapping) and isinstance(error.get("type"), str)
+        return error if is_stripes else None
 
     def member(self, name: str) -> str:
         """Return a member of the error; empty if there is none."""
@@ -155,7 +156,7 @@ def _refusal(call: Call, failure: Failure, words: str) -> Exception | None:
         return CustomerUnknown(words, reason="customer") if call.is_read else CustomerGone(words)
     if param == "email":
         return EmailRefused(words)
-    if code.startswith("token_") or code in TOKEN_CODES or _is_missing_card(code, param):
+    if code.startswith("token_") or code in TOKEN_CODES or _is_missing_card(call, code, param):
         return TokenRefused(code=plain(code) or None)
     if param == "source" and not code:
         return TokenRefused()
@@ -188,8 +189,10 @@ def _misconfigured(call: Call, failure: Failure, words: str) -> Misconfigured | 
     return None
 
 
-def _is_missing_card(code: str, param: str) -> bool:
-    return code == "resource_missing" and param in CARD_PARAMETERS
+def _is_missing_card(call: Call, code: str, param: str) -> bool:
+    """Return whether Stripe does not have the card; what reads one names nothing else."""
+    reads_card = call.is_read and not call.customer
+    return code == "resource_missing" and (param in CARD_PARAMETERS or reads_card)
 
 
 def _words(failure: Failure) -> str:

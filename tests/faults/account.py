@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from faults.payment_methods import PaymentMethods
 from faults.scripted import Fault, stripe_error
 from faults.wire import Answer, Request
+from support import stripe_document
 
 DECLINES: dict[str, tuple[str, str | None]] = {
     "tok_chargeDeclined": ("card_declined", "generic_decline"),
@@ -172,6 +174,10 @@ class Account:
     def answer(self, call: Call, fault: Fault, meanwhile: Callable[[], object]) -> Answer:
         """Do what a call asks for, as far as its fault lets it, and give what shall be sent."""
         sent = fault.answer or Answer(503, b"")
+        request = call.request
+        stripe_document.watch(
+            request.method, f"{request.path}?{urlencode(request.query)}", urlencode(request.form)
+        )
         if call.request.method != "POST":
             answer = self.other(call) if fault.executed else sent
             return fault.answer or answer
@@ -206,7 +212,7 @@ class Account:
                 call.replayed = True
                 return replace(found.answer, headers=(("Idempotent-Replayed", "true"),))
             if call.token in self._in_use:
-                return stripe_error(400, "token_in_use", "source")
+                return stripe_error(400, "token_in_use")
             self._kept[call.key] = Kept(fingerprint)
             if call.token not in REUSABLE:
                 self._in_use.add(call.token)

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,3 +117,13 @@ def test_port_that_is_taken(sandbox: Printed) -> None:
     assert done.stderr.splitlines()[-1] == (
         f"Error: Port {port} is taken: choose another with --port"
     )
+
+
+def test_limits_of_stripe_are_played_on_request(tmp_path: Path) -> None:
+    """With `--stripe-limits`, too many calls in a second are refused, and the service says so."""
+    with sandbox_of_its_own(tmp_path, "--stripe-limits") as limited:
+        url = limited.value("Stand-in")
+        until = time.monotonic() + 60.0
+        with httpx.Client(auth=("sk_test_sandbox", "")) as http:
+            while http.get(f"{url}/v1/customers").status_code != 429:
+                assert time.monotonic() < until

@@ -342,6 +342,16 @@ def test_answer_that_is_not_the_object_is_unknown(
     assert len(stripe.requests) == 1
 
 
+@pytest.mark.parametrize("error", [None, 5, [], "text", {"type": 5, "code": 5, "param": 5}])
+def test_error_of_another_form_is_unknown(
+    stripe: ScriptedStripe, calls: Calls, error: object
+) -> None:
+    """Some make the SDK stumble."""
+    stripe.says = Said(400, {"error": error})
+    with pytest.raises(OutcomeUnknown):
+        calls.create()
+
+
 @pytest.mark.parametrize(
     "change", [{"id": "ch_1"}, {"id": ""}, {"id": 1}, {"object": "charge"}, {"object": None}]
 )
@@ -409,7 +419,8 @@ def test_customer_that_is_gone_is_not_one_that_never_was(
 def test_objects_that_stripe_does_not_have(stripe: ScriptedStripe, calls: Calls) -> None:
     stripe.says = error(404, code="resource_missing", param="payment_method")
     assert calls.retrieve_pm() is None
-    stripe.says = error(404, code="resource_missing", param="token")
+    stripe.says = error(404, code="resource_missing", param="id")
+    assert calls.retrieve_pm() is None
     assert calls.retrieve_token() is None
 
 

@@ -61,9 +61,9 @@ def answer_faults(method: str, url: str, status: int, body: object) -> list[str]
 
 
 @functools.cache
-def _document() -> dict[str, Any]:
-    document: dict[str, Any] = _nullable(json.loads(FILE.read_text("utf-8")))
-    return document
+def document() -> dict[str, Any]:
+    loaded: dict[str, Any] = _nullable(json.loads(FILE.read_text("utf-8")))
+    return loaded
 
 
 def _nullable(node: Any, is_properties: bool = False) -> Any:
@@ -91,38 +91,36 @@ def _nullable(node: Any, is_properties: bool = False) -> Any:
 
 @functools.cache
 def _paths() -> list[tuple[str, re.Pattern[str]]]:
-    return [
-        (path, re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path))) for path in _document()["paths"]
-    ]
+    return [(path, re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path))) for path in document()["paths"]]
 
 
 def _operation(method: str, path: str) -> str | None:
     """Return the path of an operation as the document names it."""
     for name, pattern in _paths():
-        if pattern.fullmatch(path) and method.lower() in _document()["paths"][name]:
+        if pattern.fullmatch(path) and method.lower() in document()["paths"][name]:
             return name
     return None
 
 
 def _validator(schema: dict[str, Any]) -> Draft202012Validator:
-    return Draft202012Validator({**schema, "components": _document()["components"]})
+    return Draft202012Validator({**schema, "components": document()["components"]})
 
 
 @functools.cache
 def _query_validators(method: str, operation: str) -> dict[str, Draft202012Validator]:
-    parameters = _document()["paths"][operation][method.lower()].get("parameters", [])
+    parameters = document()["paths"][operation][method.lower()].get("parameters", [])
     return {one["name"]: _validator(one["schema"]) for one in parameters if one["in"] == "query"}
 
 
 @functools.cache
 def _form_validator(method: str, operation: str) -> Draft202012Validator:
-    content = _document()["paths"][operation][method.lower()]["requestBody"]["content"]
+    content = document()["paths"][operation][method.lower()]["requestBody"]["content"]
     return _validator((content.get(FORM) or next(iter(content.values())))["schema"])
 
 
 @functools.cache
 def _answer_validator(method: str, operation: str, is_success: bool) -> Draft202012Validator:
-    responses = _document()["paths"][operation][method.lower()]["responses"]
+    responses = document()["paths"][operation][method.lower()]["responses"]
     return _validator(responses["200" if is_success else "default"]["content"][JSON]["schema"])
 
 

@@ -1,8 +1,7 @@
-"""The stand-in, served: by Connexion from its own contract, on this machine only."""
+"""The stand-in, served by Connexion from its own contract, on this machine only."""
 
 import asyncio
 import ipaddress
-import secrets
 import threading
 import time
 from contextlib import AbstractContextManager, suppress
@@ -21,21 +20,26 @@ from starlette.exceptions import HTTPException
 from app.contract.bridge import build_eagerly, install_bridge
 from app.contract.document import Contract, Handlers
 from app.errors import ConfigurationError
-from app.sandbox.standin.account import Account, StripeProblem
+from app.sandbox.standin.account import Account
+from app.sandbox.standin.cards import GOOD_NUMBER
+from app.sandbox.standin.headers import HeadersAndKeys, id_headers
+from app.sandbox.standin.limits import Limits
+from app.sandbox.standin.problems import StripeProblem
 from app.web.server import Server
 
 log = structlog.get_logger()
 
+# Requests that are worked on at once: more than any test or sandbox has in flight.
 THREADS = 200
 # How long it may take to start and to stop, in seconds.
 PATIENCE = 10.0
 
 
-def create_standin(*, state_file: Path | None = None, delay: float = 0.0) -> Any:
+def create_standin(account: Account, delay: float = 0.0) -> Any:
     """Build the stand-in as an ASGI application.
 
     Args:
-        state_file: where its state survives a restart; nowhere if None.
+        account: what it serves.
         delay: seconds that each call takes, as Stripe's do.
     """
     app = FlaskApp(
@@ -45,11 +49,11 @@ def create_standin(*, state_file: Path | None = None, delay: float = 0.0) -> Any
         Contract.shipped("stripe-standin.yaml").document,
         resolver=Handlers("app.sandbox.standin.handlers"),
     )
-    app.add_error_handler(Exception, _told)
-    app.add_error_handler(HTTPException, _told)
-    app.add_error_handler(ProblemException, _told)
-    app.app.extensions["account"] = account = Account(state_file)
-    _keep_answers(app.app, account, delay)
+    app.add_error_handler(Exception, _outside_of_flask)
+    app.add_error_handler(HTTPException, _outside_of_flask)
+    app.add_error_handler(ProblemException, _outside_of_flask)
+    app.app.extensions["account"] = account
+    HeadersAndKeys(account, delay).install(app.app)
     install_bridge(app, THREADS, THREADS)
     build_eagerly(app)
     return app
@@ -61,7 +65,13 @@ class StandIn(AbstractContextManager["StandIn"]):
     Args:
         port: where it listens; 0 takes a free one.
         host: an address of this machine's loopback.
-        state_file, delay: as for `create_standin`.
+        state_file: where its state survives a restart; nowhere if None.
+        delay: seconds that each call takes.
+        limits: Stripe's rate limits; none if None.
+
+    Attributes:
+        account: what it serves.
+        url: where it listens.
 
     Raises:
         ConfigurationError: the host is not this machine.
@@ -73,12 +83,13 @@ class StandIn(AbstractContextManager["StandIn"]):
         host: str = "127.0.0.1",
         state_file: Path | None = None,
         delay: float = 0.0,
+        limits: Limits | None = None,
     ) -> None:
         if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
             raise ConfigurationError("The stand-in for Stripe listens on this machine only")
-        self._app = create_standin(state_file=state_file, delay=delay)
+        self.account = Account(state_file, limits)
         config = uvicorn.Config(
-            self._app,
+            create_standin(self.account, delay),
             host=host,
             port=port,
             access_log=False,
@@ -108,54 +119,31 @@ class StandIn(AbstractContextManager["StandIn"]):
         self._thread.join(PATIENCE)
 
     def _serve(self) -> None:
-        # So uvicorn ends where it cannot listen, after it has logged why.
+        # Where it cannot listen, uvicorn logs why and exits.
         with suppress(SystemExit):
             asyncio.run(self._server.serve())
         self._ready.set()
 
-    def new_token(self, number: str = "4242424242424242") -> str:
-        """Make a token for one use, of a good card unless another number is given."""
-        account: Account = self._app.app.extensions["account"]
-        return str(account.create_token({"card[number]": number}, None)["id"])
+    def new_token(self, number: str = GOOD_NUMBER) -> str:
+        """Make a card token for one use."""
+        return str(self.account.tokens.create({"card[number]": number}, None)["id"])
+
+    def new_payment_method(self, number: str = GOOD_NUMBER) -> str:
+        """Make a PaymentMethod that is attached to no customer, as a partner's clone is."""
+        params = {"type": "card", "card[number]": number}
+        return str(self.account.payment_methods.create(params, None)["id"])
 
 
-def _keep_answers(app: flask.Flask, account: Account, delay: float) -> None:
-    """Put on all POSTs what Stripe does with idempotency keys."""
-
-    @app.before_request
-    def begin() -> Any:
-        time.sleep(delay)
-        key = flask.request.headers.get("Idempotency-Key")
-        if flask.request.method != "POST" or not key:
-            return None
-        request = flask.request.full_path + flask.request.get_data(as_text=True)
-        if (kept := account.begin(key, request)) is None:
-            flask.g.key, flask.g.request = key, request
-            return None
-        status, body = kept
-        return flask.jsonify(body), status, {"Idempotent-Replayed": "true"}
-
-    @app.after_request
-    def end(response: flask.Response) -> flask.Response:
-        if "key" in flask.g:
-            account.end(flask.g.key, flask.g.request, response.status_code, response.json or {})
-        response.headers["Request-Id"] = f"req_standin_{secrets.token_hex(7)}"
-        return response
-
-    @app.errorhandler(StripeProblem)
-    def refuse(problem: StripeProblem) -> Any:
-        return flask.jsonify(problem.body), problem.status
-
-
-def _told(_request: ConnexionRequest, error: Exception) -> ConnexionResponse:
-    """Tell in Stripe's form what never got to Flask: keys, and what breaks the contract."""
+def _outside_of_flask(request: ConnexionRequest, error: Exception) -> ConnexionResponse:
+    """Answer in Stripe's form what never reaches Flask: keys, and what breaks the contract."""
     if not isinstance(error, StripeProblem):
         status = getattr(error, "status_code", 500)
         message = "Unrecognized request." if status == 404 else "The request is not valid."
         error = StripeProblem(status if status < 500 else 500, message)
+    headers = id_headers(request.headers.get("Stripe-Version"), error.status)
     return ConnexionResponse(
         status_code=error.status,
         content_type="application/json",
-        body=flask.json.dumps(error.body),
-        headers={"Request-Id": f"req_standin_{secrets.token_hex(7)}"},
+        body=flask.json.dumps(error.body(headers.get("Request-Id", ""), time.time())),
+        headers=headers,
     )
