@@ -93,6 +93,6 @@ def _stripe_trouble(settings: Settings) -> str:
         return str(error)
     stripe = StripeAccount(settings.stripe_secret_key, settings.stripe_api_base)
     try:
-        return probe.trouble(stripe, "source", timeout=CALL)
+        return probe.trouble(stripe, settings.stripe_cards, timeout=CALL)
     finally:
         stripe.close()

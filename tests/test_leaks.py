@@ -228,7 +228,7 @@ def test_search_finds_what_a_place_tells(search: Search, place: str) -> None:
 
 
 def standin_tokens(standin: StandIn) -> list[str]:
-    return list(standin._app.app.extensions["account"]._state["tokens"])
+    return list(standin.account.state.tokens)
 
 
 def on_disk(database: Database, words: list[str]) -> list[str]:
