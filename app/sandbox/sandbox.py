@@ -39,7 +39,7 @@ ANSWERS = (
     ("422 livemode_mismatch", "tok_standin_liveMode"),
     ("422 token_odd", "tok_standin_odd (a code that the contract does not list)"),
     ("500 internal", "tok_standin_forbidden; sent again, 200"),
-    ("503 stripe_unavailable", "tok_standin_unavailable; sent again, 200"),
+    ("503 stripe_unavailable", "tok_standin_unavailable, tok_standin_inUse; sent again, 200"),
 )
 
 
