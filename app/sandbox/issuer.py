@@ -18,7 +18,12 @@ ISSUER = "https://demo-mobility.example/"
 AUDIENCE = "https://api.coord.co"
 # A working day: the printed JWTs need not be replaced while a developer tries things out.
 JWT_SECONDS = 12 * 3600
-USER = {"sub": "demo-user", "email": "demo.user@demo-mobility.example"}
+USER = {
+    "sub": "demo-user",
+    "email": "ada.lovelace@demo-mobility.example",
+    "given_name": "Ada",
+    "family_name": "Lovelace",
+}
 # How often the server looks whether it is to stop, in seconds.
 POLL_SECONDS = 0.05
 

@@ -58,34 +58,37 @@ class Sandbox:
     def __init__(
         self, port: int, keep: Path | None = None, stripe_limits: Limits | None = None
     ) -> None:
-        self._cleanup = contextlib.ExitStack()
-        folder = keep or Path(self._cleanup.enter_context(tempfile.TemporaryDirectory()))
-        folder.mkdir(parents=True, exist_ok=True)
-        self._sockets = sockets.bind_tcp("127.0.0.1", port)
-        for sock in self._sockets:
-            self._cleanup.enter_context(sock)
-        self.url = sockets.shown(self._sockets)
-        state_file = folder.resolve() / "stand-in.json" if keep else None
-        self._standin = self._cleanup.enter_context(
-            StandIn(state_file=state_file, limits=stripe_limits)
-        )
-        self._settings = settings = dataclasses.replace(
-            Settings.from_environ({**os.environ, "TRUSTED_PROXIES": ""}),
-            database_url=f"sqlite:///{folder.resolve()}/sandbox.db",
-            stripe_secret_key=SECRET_KEY,
-            stripe_api_base=self._standin.url,
-            # Pages under development on this machine may call it.
-            cors_origins=Loopback(),
-        )
-        self._issuer = self._cleanup.enter_context(DemoIssuer())
-        self.access_key = _register_partner(settings, self._issuer)
-        sign = self._issuer.sign
-        self.user_jwt = sign(dict(USER))
-        self.test_jwt = sign({"sub": "test-user", "is_test_user": True})
-        an_hour_ago = int(time.time()) - 3600
-        self.expired_jwt = sign({"sub": "demo-user", "iat": an_hour_ago - 60, "exp": an_hour_ago})
-        prefilled = Prefilled(self.access_key, self.user_jwt, self.new_token)
-        self._app = create_app(settings, prefilled)
+        # Where the start fails, what has started by then is stopped again.
+        with contextlib.ExitStack() as cleanup:
+            folder = (keep or Path(cleanup.enter_context(tempfile.TemporaryDirectory()))).resolve()
+            folder.mkdir(parents=True, exist_ok=True)
+            self._sockets = sockets.bind_tcp("127.0.0.1", port)
+            for sock in self._sockets:
+                cleanup.enter_context(sock)
+            self.url = sockets.shown(self._sockets)
+            state_file = folder / "stand-in.json" if keep else None
+            self._standin = cleanup.enter_context(
+                StandIn(state_file=state_file, limits=stripe_limits)
+            )
+            self._issuer = cleanup.enter_context(DemoIssuer())
+            self._settings = dataclasses.replace(
+                Settings.from_environ({**os.environ, "TRUSTED_PROXIES": ""}),
+                database_url=f"sqlite:///{folder}/sandbox.db",
+                stripe_secret_key=SECRET_KEY,
+                stripe_api_base=self._standin.url,
+                # Pages under development on this machine may call it.
+                cors_origins=Loopback(),
+            )
+            self.access_key = _register_partner(self._settings, self._issuer)
+            sign = self._issuer.sign
+            self.user_jwt = sign(dict(USER))
+            self.test_jwt = sign({"sub": "test-user", "is_test_user": True})
+            an_hour_ago = int(time.time()) - 3600
+            expired = {"sub": "demo-user", "iat": an_hour_ago - 60, "exp": an_hour_ago}
+            self.expired_jwt = sign(expired)
+            prefilled = Prefilled(self.access_key, self.user_jwt, self.new_token)
+            self._app = create_app(self._settings, prefilled)
+            self._cleanup = cleanup.pop_all()
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -129,6 +132,10 @@ class Sandbox:
                 "-H 'Content-Type: application/json'",
                 f"""-d '{{"coord_targeted_token": "{token}"}}'""",
             ),
+            "",
+            "Read the user, with the customer's id:",
+            "",
+            self._curl("/user/current"),
             "",
         ]
         return "\n".join(lines)

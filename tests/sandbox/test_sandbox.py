@@ -1,4 +1,4 @@
-"""The sandbox as a newcomer meets it: a real process, and the line that it prints."""
+"""The sandbox as a real process, and the lines that it prints."""
 
 import json
 import os
@@ -29,6 +29,14 @@ def test_printed_line_works_as_it_is_pasted(sandbox: Printed) -> None:
     assert second.stdout == first.stdout
 
 
+def test_second_printed_line_reads_the_user(sandbox: Printed) -> None:
+    """With the customer that the first one made."""
+    saved = json.loads(sandbox.curl().stdout)
+    read = json.loads(sandbox.curl("/user/current").stdout)
+    assert read["stripe_info"]["stripe_customer_id"] == saved["customer_id"]
+    assert (read["external_uid"], read["first_name"]) == ("demo-user", "Ada")
+
+
 def test_printed_tokens_evoke_the_answers_beside_them(sandbox: Printed) -> None:
     """Each documented answer of Stripe can be seen without a mock; a slow one is not waited for."""
     table = re.findall(r"^(\d{3})(?: (\w+))?  +(.*tok_.*)$", sandbox.text, re.MULTILINE)
@@ -56,8 +64,7 @@ def test_printed_test_jwt_is_refused(sandbox: Printed) -> None:
     assert answer.json()["code"] == "test_user"
 
 
-def test_printed_explorer_is_there(sandbox: Printed) -> None:
-    """The address answers with a page."""
+def test_printed_explorer_is_served(sandbox: Printed) -> None:
     answer = httpx.get(sandbox.value("Explorer"))
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
@@ -71,25 +78,24 @@ def test_rotation_of_the_issuers_key_can_be_watched(sandbox: Printed) -> None:
     after = httpx.get(issuer).json()
     assert [key["kid"] for key in before["keys"]] == ["demo-1"]
     assert [key["kid"] for key in after["keys"]] == ["demo-2", "demo-1"]
-    token = sandbox.value("Fresh token")
     for jwt in (rotated.text.strip(), sandbox.value("User JWT")):
-        assert save(sandbox, token, jwt).status_code == 200
+        assert save(sandbox, "tok_visa", jwt).status_code == 200
     for call in (httpx.get, httpx.post):
         assert call(issuer.replace("jwks.json", "else")).status_code == 404
 
 
-def test_what_shall_be_kept_survives(tmp_path: Path) -> None:
-    """The same user has the same customer the next time, and Stripe's stand-in knows it too."""
-    told = []
+def test_kept_folder_survives_a_restart(tmp_path: Path) -> None:
+    """The user has the same customer, also at the stand-in for Stripe."""
+    customers = []
     for _ in range(2):
         with sandbox_of_its_own(tmp_path, "--keep", "kept") as printed:
-            told.append(json.loads(printed.curl().stdout)["customer_id"])
-    assert told[0] == told[1]
+            customers.append(json.loads(printed.curl().stdout)["customer_id"])
+    assert customers[0] == customers[1]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ends_cleanly(how: signal.Signals, tmp_path: Path) -> None:
-    """Ctrl-C and SIGTERM end it with status 0, without a trace of an error, and leave nothing."""
+    """Ctrl-C and SIGTERM end it with status 0, without a traceback, and leave no file."""
     process = subprocess.Popen(
         [COMMAND, "sandbox", "--port", "0"],
         stdout=subprocess.PIPE,

@@ -20,10 +20,10 @@ class Printed:
         assert process.stdout is not None
         self.process = process
         self.lines: list[str] = []
-        # The end of the curl line is the last thing printed; the pipe ends if the process does.
+        # The second curl line is the last thing printed; the pipe ends if the process does.
         for line in process.stdout:
             self.lines.append(line.rstrip("\n"))
-            if line.strip().startswith("-d "):
+            if len(self.lines) > 1 and "/user/current?" in self.lines[-2]:
                 break
         self.text = "\n".join(self.lines)
 
@@ -33,10 +33,10 @@ class Printed:
         assert found, self.text
         return found[1]
 
-    def curl(self) -> "subprocess.CompletedProcess[str]":
-        """Run the printed line as it stands."""
+    def curl(self, path: str = "/user/current/stripe_info") -> "subprocess.CompletedProcess[str]":
+        """Run the printed line for a path as it stands."""
         need("curl", "apt-get install curl")
-        line = self.text[self.text.index("curl ") :]
+        [line] = re.findall(rf"^curl .*{path}\?.*\\\n(?:.*\\\n)*.*", self.text, re.MULTILINE)
         return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
 
 
