@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config import Settings
 from app.contract.document import SAFE_METHODS
-from app.errors import CallerIsGone, clear_tracebacks
+from app.errors import CallerIsGone, Overloaded, clear_tracebacks
 from app.telemetry import trace
 from app.telemetry.metrics import Metrics
 from app.web import cors
@@ -26,7 +26,7 @@ from app.web.problems import Problems, Response
 
 log = structlog.get_logger()
 
-# Logged, never sent, as the caller has hung up: nginx uses the same number for it.
+# Logged, never sent: nginx uses the same number for callers who have hung up.
 CLOSED_BY_CALLER = 499
 # Requests with safe methods that are in flight at once, besides `MAX_IN_FLIGHT` others. Each takes
 # milliseconds, so this many are thousands a second; there is a thread for each, as a database that
@@ -101,6 +101,8 @@ class Edge:
             else:
                 await self._pass_on(scope, receive, exchange, headers)
         except CallerIsGone as error:
+            # It may have closed its half only; the work did not begin, so it may try again.
+            await exchange.respond(self._problems.response(Overloaded()))
             exchange.status, exchange.code = CLOSED_BY_CALLER, "caller_is_gone"
             clear_tracebacks(error)
         except Exception as error:

@@ -34,7 +34,8 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
         for family, _, _, _, address in dict.fromkeys(found):
             # The free port that the first address was given is also that of the others.
             chosen = bound[0].getsockname()[1] if bound else port
-            with _explained(f"Cannot listen on {host} port {port}"):
+            taken = f"Port {port} is taken: choose another with --port"
+            with _explained(f"Cannot listen on {host} port {port}", taken):
                 if sock := _bind(family, (address[0], chosen, *address[2:])):
                     bound.append(cleanup.enter_context(sock))
         if not bound:
@@ -76,7 +77,7 @@ def bind_unix(path: Path) -> Iterator[socket.socket]:
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigurationError("This system has no Unix domain sockets: leave --uds out")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        with _explained(f"Cannot listen on {path}"):
+        with _explained(f"Cannot listen on {path}", f"Another process listens on {path}"):
             _remove_abandoned(path)
             sock.bind(str(path))
             path.chmod(0o666)
@@ -101,14 +102,13 @@ def _remove_abandoned(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _explained(failure: str, taken: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:
-            reason = "another process listens there"
-        raise ConfigurationError(f"{what}: {reason}") from None
+            raise ConfigurationError(taken) from None
+        raise ConfigurationError(f"{failure}: {error.strerror or error}") from None
 
 
 def shown(sockets: Sequence[socket.socket]) -> str:

@@ -27,15 +27,16 @@ def passed_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
     told = [environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")]
     if told[0] != str(os.getpid()) or not told[1].isdecimal():
         return []
-    try:
-        passed = [
-            socket.socket(fileno=number)
-            for number in range(FIRST_PASSED, FIRST_PASSED + int(told[1]))
-        ]
-    except OSError as error:
-        raise ConfigurationError(f"LISTEN_FDS: {error.strerror}") from None
-    if not all(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for sock in passed):
-        raise ConfigurationError("LISTEN_FDS: systemd passes a socket that does not listen")
+    passed: list[socket.socket] = []
+    with contextlib.ExitStack() as cleanup:
+        for number in range(FIRST_PASSED, FIRST_PASSED + int(told[1])):
+            try:
+                passed.append(cleanup.enter_context(socket.socket(fileno=number)))
+            except OSError as error:
+                raise ConfigurationError(f"LISTEN_FDS: {error.strerror}") from None
+            if not passed[-1].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                raise ConfigurationError("LISTEN_FDS: systemd passes a socket that does not listen")
+        cleanup.pop_all()
     return passed
 
 

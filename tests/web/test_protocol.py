@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,7 +18,9 @@ from app.config import Settings
 from app.customers.user import User
 from app.identity.credentials import Identity
 from app.sandbox.standin.server import StandIn
+from app.telemetry.trace import CALLER_IS_GONE
 from app.web import protocol, transport
+from app.web.edge import Edge
 
 
 def connect(service: Service) -> socket.socket:
@@ -218,3 +221,30 @@ def test_nothing_is_begun_for_a_caller_who_has_gone(
         told = httpx.get(f"{service.url}/metrics").text
     assert 'coord_users_requests_total{code="caller_is_gone",status="499"} 1.0' in told
     assert not re.search(r"coord_users_stripe_seconds_count\{.*\} [1-9]", told)
+
+
+def test_caller_who_has_gone_where_the_system_does_not_tell(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS and Windows, whose `poll` has no such event: what the loop has read has to do."""
+    monkeypatch.setattr(transport, "PEER_CLOSED", None)
+    monkeypatch.setattr(transport, "HALF_CLOSED_SECONDS", -1.0)
+    asked: dict[str, bool] = {}
+    respond = Edge.__call__
+
+    async def asking(self: Edge, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            is_gone = scope["state"][CALLER_IS_GONE]
+            while scope["path"] == "/gone" and not is_gone():
+                await asyncio.to_thread(time.sleep, 0.01)
+            asked[scope["path"]] = is_gone()
+        await respond(self, scope, receive, send)
+
+    monkeypatch.setattr(Edge, "__call__", asking)
+    assert httpx.get(f"{service.url}/there").status_code == 404
+    with connect(service) as sock:
+        sock.sendall(b"GET /gone HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        # If it still reads, it learns that nothing was begun.
+        assert sock.recv(65536).startswith(b"HTTP/1.1 503 ")
+    assert asked == {"/there": False, "/gone": True}
