@@ -1,11 +1,14 @@
 """Checks of everything that the service needs, for the command `coord-users check`."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import select
 
 from app.config import Settings
+from app.customers.known_account import UNKNOWN, Known, newest_customers_known
 from app.errors import ConfigurationError, StorageUnavailable
 from app.identity.jwks import KeySource
 from app.identity.keys import PRIVATE
@@ -39,30 +42,37 @@ def check(settings: Settings) -> Iterator[Result]:
         database = Database(settings.database_url)
     except ConfigurationError as error:
         yield Result("database", str(error))
-    else:
-        yield from _database(database)
-        database.close()
-    yield Result("Stripe", _stripe_trouble(settings))
+        yield Result("Stripe", _stripe_trouble(settings))
+        return
+    with closing(database):
+        is_usable = yield from _database(database)
+        stripe_trouble = _stripe_trouble(settings)
+        yield Result("Stripe", stripe_trouble)
+        if is_usable and not stripe_trouble:
+            yield Result("stored customers", _account_trouble(settings, database))
 
 
-def _database(database: Database) -> Iterator[Result]:
+def _database(database: Database) -> Generator[Result, None, bool]:
+    """Check the database; returns whether its tables can be read."""
     try:
         is_migrated = database.is_migrated()
         takes_writes = not is_migrated or database.takes_writes()
         durability = database.durability()
     except StorageUnavailable as error:
         yield Result("database", f"cannot be used: {error.inner}")
-        return
+        return False
     except ConfigurationError as error:
         yield Result("database", str(error))
-        return
+        return False
     yield Result("database", "" if takes_writes else READ_ONLY)
     yield Result("migrations", "" if is_migrated else "missing: run `coord-users migrate`")
     is_volatile = durability.commits == "volatile"
     state = f"{durability.commits}. {durability.risk}" if durability.risk else durability.commits
     yield Result("commits", durability.risk if is_volatile else "", state)
     if is_migrated:
+        yield Result("installation", state=database.installation())
         yield from _issuers(database)
+    return is_migrated
 
 
 def _issuers(database: Database) -> Iterator[Result]:
@@ -96,3 +106,14 @@ def _stripe_trouble(settings: Settings) -> str:
         return probe.trouble(stripe, settings.stripe_cards, timeout=CALL)
     finally:
         stripe.close()
+
+
+def _account_trouble(settings: Settings, database: Database) -> str:
+    """Return whether the key belongs to another account than the stored customers."""
+    stripe = StripeAccount(settings.stripe_secret_key, settings.stripe_api_base)
+    with closing(stripe):
+        retrieve = partial(stripe.retrieve, timeout=CALL)
+        known, reason = newest_customers_known(database, retrieve)
+    if known is Known.UNREACHABLE:
+        return f"cannot be checked: {reason}"
+    return UNKNOWN if known is Known.NONE else ""

@@ -1,10 +1,12 @@
 """The composition root: one function wires the service, and nothing else knows all its parts."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import structlog
 from anyio import to_thread
 
 from app.config import Settings
@@ -15,6 +17,7 @@ from app.customers.attempts import Attempts
 from app.customers.calls import Calls
 from app.customers.completer import Completer
 from app.customers.forget import Forgetting
+from app.customers.known_account import Known, require_known_account
 from app.customers.read_user import StoredCustomers
 from app.customers.refusal_limits import RefusalLimits
 from app.customers.replaced_cards import ReplacedCards
@@ -30,6 +33,12 @@ from app.stripe_account.account import StripeAccount
 from app.telemetry.metrics import CONTENT_TYPE_LATEST, Metrics
 from app.web.edge import MOST_READS, Edge
 from app.web.problems import Problems, Response
+
+log = structlog.get_logger()
+
+# How long the start waits for Stripe, in seconds. Stripe usually answers within one, and to start
+# unchecked is better than not to start because Stripe is slow.
+ACCOUNT_CHECK = 5.0
 
 
 def create_app(
@@ -106,6 +115,22 @@ def create_app(
     return edge
 
 
+def check_account(settings: Settings) -> None:
+    """Make sure that the account is that of the stored customers; call it once, before serving.
+
+    If Stripe cannot be reached, the service starts all the same: no customer that Stripe does not
+    know is ever replaced (see `app.customers.settle`).
+
+    Raises:
+        ConfigurationError: Stripe knows none of the newest ones, or the database is not usable.
+    """
+    with closing(open_database(settings)) as database, closing(open_stripe(settings)) as stripe:
+        retrieve = partial(stripe.retrieve, timeout=ACCOUNT_CHECK)
+        known, reason = require_known_account(database, retrieve)
+    if known is Known.UNREACHABLE:
+        log.warning("stored customers not checked", reason=reason)
+
+
 @dataclass(frozen=True)
 class Rule:
     """The rule and what belongs to it, for the service and for the commands.
@@ -152,6 +177,16 @@ def make_rule(settings: Settings, database: Database, stripe: StripeAccount) -> 
         stripe,
         installation,
     )
+
+
+def open_stripe(settings: Settings) -> StripeAccount:
+    """Return Coord's account, for a command.
+
+    Raises:
+        ConfigurationError: there is no key that could be valid.
+    """
+    settings.require_stripe_key()
+    return StripeAccount(settings.stripe_secret_key, settings.stripe_api_base)
 
 
 def open_database(settings: Settings) -> Database:

@@ -1,31 +1,18 @@
 """The command: results on stdout, all else on stderr, exit status 0 or not."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import run
 from support.server_process import serving
-from support.serving import AUDIENCE, Caller, Partner, Service
+from support.serving import AUDIENCE, Caller, Partner
 
 from app.config import Settings
 from app.sandbox.standin.server import StandIn
-from app.storage.database import Database
-from app.storage.tables import now, users
 
-COMMAND = Path(sys.executable).with_name("coord-users")
 KEY = "sk_test_cli"
-
-
-def run(*words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command with just these variables set."""
-    kept = {name: os.environ[name] for name in os.environ if "COVERAGE" in name or name == "PATH"}
-    return subprocess.run(
-        [COMMAND, *words], capture_output=True, text=True, timeout=60, env={**kept, **environ}
-    )
 
 
 def jwks_file(folder: Path) -> str:
@@ -61,6 +48,8 @@ def jwks_file(folder: Path) -> str:
         ["access-key", "revoke"],
         ["users"],
         ["reconcile"],
+        ["installations"],
+        ["import"],
         ["check"],
     ],
 )
@@ -119,23 +108,6 @@ def test_what_stops_a_command(
     assert "Traceback" not in done.stderr
 
 
-def test_users(database: Database, database_url: str, partner: Partner) -> None:
-    """Each user's partner, issuer, subject, customer and time, as a table and as lines of JSON."""
-    assert run("users", DATABASE_URL=database_url).stdout == ""
-    with database.writing() as connection:
-        row = {"issuer_id": 1, "subject": "user-1", "stripe_customer_id": "cus_1"}
-        connection.execute(users.insert().values(**row, last_updated=now()))
-    table = run("users", DATABASE_URL=database_url).stdout.splitlines()
-    assert table[0].split() == [
-        *("partner", "issuer", "subject", "stripe_customer_id", "last_updated")
-    ]
-    assert table[1].split()[:4] == ["Acme", partner.issuer, "user-1", "cus_1"]
-    lines = run("users", "--format", "jsonl", DATABASE_URL=database_url).stdout.splitlines()
-    told = json.loads(lines[0])
-    assert told["stripe_customer_id"] == "cus_1"
-    assert told["last_updated"].startswith("20")
-
-
 def test_check(tmp_path: Path, database_url: str, partner: Partner, standin: StandIn) -> None:
     """Exit 0 where all is fine; else 1, and each trouble is named."""
     good = {
@@ -165,25 +137,6 @@ def test_reconcile(database_url: str, caller: Caller, standin: StandIn, settings
     done = run("reconcile", **{**environ, "STRIPE_API_BASE": "http://127.0.0.1:9"})
     assert done.returncode == 1
     assert "Stripe cannot be used" in done.stderr
-
-
-def test_reconcile_tells_what_it_finds(
-    database_url: str, partner: Partner, standin: StandIn, settings: Settings
-) -> None:
-    """A line for each thing, and exit 1 while anything is left."""
-    # The service ends first: its completer would be at the same attempt.
-    with Service(settings) as service, Caller(service.url, partner) as caller:
-        assert caller.save("tok_standin_unavailable").status_code == 503
-    environ = {
-        "DATABASE_URL": database_url,
-        "STRIPE_SECRET_KEY": settings.stripe_secret_key,
-        "STRIPE_API_BASE": standin.url,
-    }
-    done = run("reconcile", "--dry-run", **environ)
-    assert (done.returncode, done.stdout) == (1, "open_attempt\tuser 1\twould be settled\n")
-    done = run("reconcile", **environ)
-    assert (done.returncode, done.stdout) == (0, "open_attempt\tuser 1\tsettled\n")
-    assert done.stderr.splitlines()[-1] == "0 left"
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ParamSpec
 import click
 
 from app.config import Settings
-from app.errors import ConfigurationError, StorageUnavailable
+from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
+from app.stripe_account.outcomes import OutcomeUnknown
 from app.telemetry import logs
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def plainly(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
             raise click.ClickException(str(error)) from None
         except StorageUnavailable as error:
             raise click.ClickException(f"The database cannot be used: {error.inner}") from None
+        except (OutcomeUnknown, Misconfigured) as error:
+            raise click.ClickException(f"Stripe cannot be used: {error}") from None
 
     return plain
 
@@ -49,6 +52,11 @@ def open_database() -> "Database":
     from app import service
 
     return service.open_database(read_settings())
+
+
+def progress(words: str) -> None:
+    """Print how far a long command is, on stderr."""
+    click.echo(words, err=True)
 
 
 def utc(seconds: float | None) -> str | None:

@@ -203,6 +203,9 @@ class Account:
             executed: whether anything is done at all.
         """
         fingerprint = (call.request.path, call.request.form)
+        if not call.key:
+            with self.lock:
+                return self._perform(call)[0]
         with self.lock:
             if found := self._kept.get(call.key):
                 if found.fingerprint != fingerprint:
@@ -263,7 +266,8 @@ class Account:
                 created = int(self.clock())
                 self.customers[customer_id] = Customer(customer_id, created, email, {}, "")
             customer = self.customers[customer_id]
-            customer.metadata = {**customer.metadata, **metadata}
+            changed = {**customer.metadata, **metadata}
+            customer.metadata = {name: value for name, value in changed.items() if value}
             self._set_card(customer, form)
             answer = Answer(200, json.dumps(customer.told()).encode())
         self._enter(call, customer_id, metadata, answer.status)
@@ -366,7 +370,8 @@ class Account:
         return None
 
     def _page(self, query: dict[str, str]) -> Answer:
-        newest_first = [one for one in reversed(self.customers.values()) if not one.deleted]
+        living = [one for one in reversed(self.customers.values()) if not one.deleted]
+        newest_first = sorted(living, key=lambda one: one.created, reverse=True)
         after = query.get("starting_after")
         if after is not None:
             ids = [one.id for one in newest_first]

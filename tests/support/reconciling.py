@@ -1,0 +1,150 @@
+"""Runs `reconcile` and `import` on a house of the fault tests, and prepares what they find."""
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from faults.account import Account, Customer
+from faults.house import House
+from sqlalchemy import update
+
+from app.customers.finding import Finding
+from app.customers.import_file import Imported
+from app.customers.importing import Import
+from app.customers.open_attempts import settle_open_attempts
+from app.customers.paced_account import PacedAccount
+from app.customers.pacer import Pacer
+from app.customers.reconcile import Reconciliation
+from app.customers.user import user_hash
+from app.storage.tables import refusals, users
+
+PARTNER, ISSUER = "Acme", "https://acme.example/"
+HOUR = 3600
+
+
+def silent(_words: str) -> None:
+    """Show no progress."""
+
+
+def unpaced(house: House) -> PacedAccount:
+    """Return the account of a house, without the pace."""
+    return PacedAccount(house.stripe, silent, Pacer(threading.Event(), 1e6))
+
+
+def begin(
+    house: House,
+    *,
+    dry: bool = False,
+    delete: bool = False,
+    installation: str | None = None,
+    claim: Callable[[], None] | None = None,
+    progress: Callable[[str], None] = silent,
+) -> Iterator[Finding]:
+    """Begin a run, as the command does."""
+
+    def settle_attempts() -> Iterator[Finding]:
+        return settle_open_attempts(house.customers, house.upkeep, dry_run=dry)
+
+    run = Reconciliation(
+        house.database,
+        unpaced(house),
+        installation or house.database.installation(),
+        settle_attempts,
+        dry_run=dry,
+        delete=delete,
+        progress=progress,
+    )
+    return run.run(claim)
+
+
+def reconcile(house: House, **options: Any) -> list[Finding]:
+    """Run to the end."""
+    return list(begin(house, **options))
+
+
+def told(findings: list[Finding]) -> list[tuple[str, str, bool]]:
+    """Return findings without what they name."""
+    return [(one.kind, one.outcome, one.is_left) for one in findings]
+
+
+def kinds(findings: list[Finding]) -> list[str]:
+    """Return the kinds of findings."""
+    return [one.kind for one in findings]
+
+
+def hash_of(house: House, subject: str) -> bytes:
+    """Return the hash of a user of the one partner."""
+    return user_hash(house.database.installation(), PARTNER, ISSUER, subject)
+
+
+def stray(
+    account: Account,
+    installation: str = "",
+    user: str = "",
+    *,
+    age: int = HOUR,
+    acknowledged: int | None = None,
+    **more: str,
+) -> str:
+    """Put a customer on the account that no row knows.
+
+    Args:
+        account: where.
+        installation: for its metadata.
+        user: for its metadata: a hash in hexadecimal, or a row's id.
+        age: seconds since it was created.
+        acknowledged: seconds since its last attempt began; None to leave it out.
+        more: further metadata.
+    """
+    now = int(time.time())
+    metadata = {"coord_installation": installation, "coord_user": user, **more}
+    if acknowledged is not None:
+        metadata["coord_started"] = str(now - acknowledged)
+    metadata = {name: value for name, value in metadata.items() if value}
+    one = Customer(f"cus_{secrets.token_hex(7)}", now - age, None, metadata, "tok_visa")
+    account.customers[one.id] = one
+    return one.id
+
+
+def stray_of(house: House, subject: str = "user-1", **options: Any) -> str:
+    """Put a customer of a user on the account that no row knows."""
+    user = hash_of(house, subject).hex()
+    return stray(house.double.account, house.database.installation(), user, **options)
+
+
+def mark_as_version_1(house: House, customer_id: str, row_id: int) -> None:
+    """Give a customer the metadata that version 1.0 wrote."""
+    metadata = house.double.account.customers[customer_id].metadata
+    metadata.pop("coord_started", None)
+    metadata["coord_user"] = str(row_id)
+
+
+def forget_row(house: House, subject: str = "user-1") -> None:
+    """Let the database forget a user, as one does that was restored from a backup."""
+    row = house.row(subject)
+    with house.database.writing() as connection:
+        connection.execute(refusals.delete().where(refusals.c.user_id == row.id))
+        connection.execute(users.delete().where(users.c.id == row.id))
+
+
+def hide_subjects(house: House) -> None:
+    """Let rows be as they are after they were rebuilt: known by their hash only."""
+    with house.database.writing() as connection:
+        connection.execute(update(users).values(issuer_id=None, subject=None))
+
+
+def line(customer_id: str, subject: str = "user-1", **more: str) -> bytes:
+    """Return a line to be imported."""
+    members = {"issuer": ISSUER, "subject": subject, "stripe_customer_id": customer_id, **more}
+    return json.dumps(members).encode() + b"\n"
+
+
+def import_lines(
+    house: House, *lines: bytes, progress: Callable[[str], None] = silent
+) -> list[Imported]:
+    """Import lines, as the command does."""
+    house.user()
+    return list(Import(house.database, unpaced(house), progress).run(lines))
