@@ -108,7 +108,7 @@ def migrate() -> None:
 @main.command()
 @plainly
 def check() -> None:
-    """Tell what is wrong with the configuration. Exit 1 if anything is."""
+    """Check the configuration and report what is wrong. Exit 1 if anything is."""
     troubles = 0
     for result in checkup.check(read_settings()):
         troubles += bool(result.trouble)

@@ -43,11 +43,11 @@ class CompiledValidator:
 
     @property
     def is_compiled(self) -> bool:
-        """Tell whether the schema is one that the compiler takes."""
+        """Whether the compiler accepts the schema."""
         return self._check is not None
 
     def is_valid(self, value: Any) -> bool:
-        """Tell whether the value keeps the schema."""
+        """Check a value against the schema."""
         if self._check is not None:
             try:
                 self._check(value)
@@ -59,7 +59,7 @@ class CompiledValidator:
 
 
 def _plain(schema: Any, refuses_read_only: bool) -> dict[str, Any]:
-    """Say in JSON Schema, draft 4, what a schema of Swagger's says, or something stricter."""
+    """Return a schema of Swagger's as JSON Schema, draft 4, or as something stricter."""
     plain: dict[str, Any] = {}
     for keyword, told in schema.items():
         if keyword == "readOnly":

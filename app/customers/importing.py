@@ -141,6 +141,6 @@ class Import:
             raise LineRefused(f"Stripe refuses to mark {customer.id}: {refused.inner}") from None
 
     def _restore_marks(self, customer: Customer) -> None:
-        """Give a customer the metadata back that it had: it did not become its user's."""
+        """Restore the metadata that a customer had, as it did not become its user's."""
         before = {name: customer.metadata.get(name, "") for name in (INSTALLATION, USER, STARTED)}
         self._account.set_metadata(customer.id, before)

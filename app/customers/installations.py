@@ -58,7 +58,7 @@ def list_installations(
 
 
 def claim_installation(database: Database, installation: str) -> None:
-    """Give the database another installation's id, to be rebuilt from the customers of that one.
+    """Set the id of the database's installation to another one, to rebuild it from its customers.
 
     Raises:
         ConfigurationError: it has users of its own already.

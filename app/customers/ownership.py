@@ -134,7 +134,7 @@ class Ownership:
             return {row.user_hash: row.id for row in rows}
 
     def give(self, owner: Owner, found: Found) -> bool:
-        """Give a row a customer in the place of the one it was read with, or of none.
+        """Store a customer in a row, in the place of the one it was read with, or of none.
 
         Returns:
             False if the row is not any more as it was read, or has an open attempt, or another row

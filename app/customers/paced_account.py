@@ -14,7 +14,7 @@ from app.stripe_account.account import Customer, OutcomeUnknown, StripeAccount
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# How long one call may take, in seconds. Nobody waits for an answer to a request here.
+# How long one call may take, in seconds. No caller waits here.
 CALL = 30.0
 # Customers in one page of Stripe's list, which is the most that Stripe sends.
 PAGE = 100

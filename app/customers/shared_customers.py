@@ -33,7 +33,7 @@ class SharedCustomers:
         self._dry_run = dry_run
 
     def decide(self) -> Iterator[Finding]:
-        """Give each shared customer to the user whom its metadata proves; yield what was done."""
+        """Assign each shared customer to the user whom its metadata proves; yield what was done."""
         shared: defaultdict[str, list[Owner]] = defaultdict(list)
         for page in self._ownership.pages():
             for owner in page:
@@ -48,7 +48,7 @@ class SharedCustomers:
             customer = self._account.retrieve(customer_id)
         except CustomerGone:
             self._release(owners, customer_id)
-            return self._finding(what, "it was deleted: it is nobody's")
+            return self._finding(what, "it was deleted: no user has it")
         except CustomerUnknown:
             return Finding("shared", what, "not known to this account: check the key", True)
         proven = self._proven(Marks.of(customer), owners)

@@ -106,7 +106,7 @@ TAKE_OVER = (
     .where(
         users.c.id == bindparam("m_user"),
         users.c.attempt_id == bindparam("m_attempt"),
-        # The second is so if it was leased by this very statement, whose commit nobody heard of.
+        # The second is so if it was leased by this very statement, whose commit was not confirmed.
         or_(users.c.lease_until <= now(), users.c.lease_holder == bindparam("m_holder")),
     )
     .values(
@@ -250,7 +250,7 @@ def claim(dialect: Dialect, limits: RefusalLimits) -> Insert:
                 else_=excluded.step,
             ),
         },
-        # The last is so if it was claimed by this very statement, whose commit nobody heard of.
+        # The last is so if it was claimed by this very statement, whose commit was not confirmed.
         where=(
             users.c.attempt_id.is_(None)
             & users.c.token_hash.is_distinct_from(excluded.attempt_token_hash)

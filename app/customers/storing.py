@@ -1,7 +1,7 @@
 """Writes that are repeated after a failure of the database, so that a failover delays them only.
 
-Each of them compares before it sets: repeated after a commit that nobody heard of, it changes
-nothing.
+Each of them compares before it sets: repeated after a commit that was not confirmed, it
+changes nothing.
 """
 
 import random

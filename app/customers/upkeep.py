@@ -57,12 +57,12 @@ class Upkeep:
             connection.execute(statements.DETACHED, values)
 
     def name_rows(self) -> None:
-        """Give the rows their hash that the version before has made since the migration."""
+        """Hash the users of rows that the version before has made since the migration."""
         name_rows_of_the_version_before(self._database, self._installation)
 
 
 def name_rows_of_the_version_before(database: Database, installation: str) -> None:
-    """Give the rows their hash that the version before has made since the migration."""
+    """Hash the users of rows that the version before has made since the migration."""
     with database.reading() as connection:
         rows = connection.execute(statements.UNNAMED).all()
     for row in rows:

@@ -13,7 +13,7 @@ from app.telemetry import trace
 Waiter = tuple[float, int, threading.Lock]
 
 # How long a thread waits where no request sets a deadline, in seconds: the completer and commands
-# have time, but a database that serves nobody for so long is as good as away.
+# have time, but a database that serves no thread for so long is as good as away.
 TIMEOUT = 5.0
 # How long a thread waits at least, in seconds: Stripe's answer is worth storing after the request's
 # deadline, and in this time a slot at a working database becomes free many times.

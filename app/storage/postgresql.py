@@ -178,7 +178,7 @@ class BoundedDialect(PGDialect_psycopg):
         dbapi_connection.begin()
 
     def is_disconnect(self, e: Exception, connection: Any, cursor: Any) -> bool:
-        """Give up all connections when one is lost, and when a node takes no writes.
+        """Discard all connections when one is lost, and when a node takes no writes.
 
         The node may have been the leader when they were made; new ones find the leader of today.
         """

@@ -150,7 +150,7 @@ users = Table(
     Column("step_payment_method", String(255)),
     Column("lease_holder", String(32)),
     Column("lease_until", Double),
-    # What became of the last attempt that ended without success, for those who waited for it.
+    # What became of the last attempt that ended without success, for requests that waited for it.
     Column("refusal", JSON(none_as_null=True)),
     # The version before finds a user by it, and so do operators.
     UniqueConstraint("issuer_id", "subject"),

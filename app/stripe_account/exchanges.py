@@ -105,7 +105,7 @@ class Exchanges:
         params: Params | None = None,
         method: str = "get",
     ) -> Answer:
-        """Ask where nothing can be refused: what is not an answer is an unknown outcome.
+        """Send a call that nothing can refuse: what is not an answer is an unknown outcome.
 
         Raises:
             CustomerGone, Misconfigured, OutcomeUnknown: see `app.stripe_account.outcomes`.

@@ -43,7 +43,7 @@ class Worker:
         stopping: called when no more requests shall come.
         is_reloadable: whether SIGHUP builds the service anew, rather than ending the process.
         beat: called every second while the event loop runs.
-        parent: reads its end when the parent process has ended, in which case nobody can stop or
+        parent: reads its end when the parent process has ended, so that none can stop or
             replace this process any more; it is the parent that gets SIGINT.
     """
 
