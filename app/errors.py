@@ -165,8 +165,9 @@ TOKEN_DETAILS = {
     "token_already_used": "This token has been used before. Make a new one.",
     "token_in_use": "This token is being used by another request. Make a new one.",
     "resource_missing": (
-        "Stripe does not know this token on Coord's account. The token must be targeted at Coord: "
-        "make it with the header `Stripe-Account: <id of Coord's connected account>`."
+        "Stripe does not know this token or PaymentMethod on Coord's account. It must be targeted "
+        "at Coord: make or clone it with the header "
+        "`Stripe-Account: <id of Coord's connected account>`."
     ),
     "livemode_mismatch": "A test token was sent to the live service, or a live one to a test.",
 }

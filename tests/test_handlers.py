@@ -56,6 +56,18 @@ def test_user_with_a_card_has_the_customer(caller: Caller) -> None:
     assert "stripe_info" not in caller.get_user("user-2").json()
 
 
+def test_payment_method_is_saved(caller: Caller, standin: StandIn) -> None:
+    """The contract takes a cloned PaymentMethod as it takes a token, for a new user and an old."""
+    payment_method = standin.new_payment_method()
+    first = caller.save(payment_method)
+    assert first.status_code == 200
+    assert first.json()["coord_targeted_token"] == payment_method
+    second = caller.save(standin.new_payment_method())
+    assert second.json()["customer_id"] == first.json()["customer_id"]
+    assert caller.save(payment_method, "user-2").json()["code"] == "token_refused"
+    assert caller.save("pm_unknown", "user-2").json()["code"] == "resource_missing"
+
+
 def test_refused_card_leaves_the_customer_as_it_was(caller: Caller) -> None:
     caller.save("tok_visa")
     before = caller.get_user().json()

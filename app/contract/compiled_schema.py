@@ -16,7 +16,7 @@ COMPILED = frozenset(
     {"type", "required", "additionalProperties", "pattern", "maxLength", "minLength"}
 )
 # What `definitions` hold is used by reference alone, and a reference is beyond the compiler.
-SAY_NOTHING = frozenset({"description", "title", "example", "definitions"})
+SAY_NOTHING = frozenset({"description", "title", "example", "definitions", "x-echoed"})
 # Numbers are left out: to one of the two, 1.0 is an integer.
 TYPES = frozenset({"object", "string", "boolean"})
 

@@ -147,7 +147,7 @@ class _Operation:
             yield Break(where, "it has no body any more", "clients that read it")
         if "schema" in was and "schema" in now:
             old = _as_answer(flat(self._old, was["schema"]))
-            new = _as_answer(flat(self._new, now["schema"]))
+            new = _as_answer(_without_echoes(flat(self._new, now["schema"]), old))
             for change in narrowed(new, old):
                 yield _unexpected(where, change)
             for name in _gone(old, new):
@@ -194,12 +194,21 @@ def _value(document: Schema, parameter: Schema) -> Schema:
 
 def _as_answer(schema: Schema) -> Schema:
     """Drop what concerns requests alone."""
-    made = {name: value for name, value in schema.items() if name != "readOnly"}
+    made = {name: value for name, value in schema.items() if name not in ("readOnly", "x-echoed")}
     if "properties" in made:
         made["properties"] = {name: _as_answer(one) for name, one in made["properties"].items()}
     if "items" in made:
         made["items"] = _as_answer(made["items"])
     return made
+
+
+def _without_echoes(new: Schema, old: Schema) -> Schema:
+    """Take what a response repeats of its request as it was: each client sends the old forms."""
+    properties = {
+        name: old["properties"][name] if "x-echoed" in one and name in old["properties"] else one
+        for name, one in new.get("properties", {}).items()
+    }
+    return {**new, "properties": properties} if properties else new
 
 
 def _gone(old: Schema, new: Schema, where: str = "") -> Iterator[str]:

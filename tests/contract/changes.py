@@ -122,6 +122,16 @@ def answer(keyword: str, to: Any) -> Change:
     return put(*DECLINED, "headers", "Retry-After", keyword, to=to)
 
 
+def both(*changes: Change) -> Change:
+    """Make several changes."""
+
+    def change(document: Document) -> None:
+        for one in changes:
+            one(document)
+
+    return change
+
+
 def after(change: Change) -> Document:
     """Give the document with one change."""
     document = copy.deepcopy(BASE)

@@ -1,6 +1,6 @@
 """What breaks clients in what they get; each with a twin that breaks nobody."""
 
-from contract.changes import CARD, DECLINED, LISTED, OK, POST, Change, add, answer, drop, put
+from contract.changes import CARD, DECLINED, LISTED, OK, POST, Change, add, answer, both, drop, put
 
 # As for requests: a change, what is said of it, and its twin.
 ANSWERS: dict[str, tuple[Change, str, Change]] = {
@@ -68,6 +68,14 @@ ANSWERS: dict[str, tuple[Change, str, Change]] = {
         add(*CARD, "properties", "token", "enum", item="tok_3"),
         "200, token: `enum` was ['tok_1', 'tok_2'] and is ['tok_1', 'tok_2', 'tok_3'].",
         put(*CARD, "properties", "token", "enum", to=["tok_2", "tok_1"]),
+    ),
+    "echoed values": (
+        add(*CARD, "properties", "token", "enum", item="tok_3"),
+        "200, token: `enum` was",
+        both(
+            put(*CARD, "properties", "token", "x-echoed", to=True),
+            add(*CARD, "properties", "token", "enum", item="tok_3"),
+        ),
     ),
     "property where no others were": (
         put(*CARD, "properties", "new", to={"type": "string"}),

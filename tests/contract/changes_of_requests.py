@@ -134,6 +134,11 @@ REQUESTS: dict[str, tuple[Change, str, Change]] = {
         "the body, token: `pattern` was ^tok_ and is ^token_.",
         drop(*SENT, "token", "pattern"),
     ),
+    "pattern's alternatives": (
+        put(*SENT, "token", "pattern", to="^(pm|card)_"),
+        "the body, token: `pattern` was ^tok_ and is ^(pm|card)_.",
+        put(*SENT, "token", "pattern", to="^(tok|pm)_"),
+    ),
     "format": (
         put(*SENT, "token", "format", to="uuid"),
         "the body, token: `format` was not there and is uuid.",

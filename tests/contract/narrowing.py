@@ -4,6 +4,7 @@ A request breaks where the new schema is narrower than the old one; an answer br
 schema is narrower than the new one, as clients were promised the old.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ KNOWN = frozenset(
     {
         *(*LOWER_LIMITS, *UPPER_LIMITS, *TESTS, *SPOKEN),
         *("type", "enum", "required", "properties", "additionalProperties", "items", "readOnly"),
+        "x-echoed",
     }
 )
 
@@ -72,6 +74,8 @@ def narrowed(wide: Schema, narrow: Schema, where: str = "") -> Iterator[Change]:
     yield from _narrowed_limits(wide, narrow, where)
     for keyword in TESTS:
         if narrow.get(keyword) not in (None, False, wide.get(keyword)):
+            if keyword == "pattern" and _patterns(wide) <= _patterns(narrow):
+                continue
             yield Change(where, keyword, wide.get(keyword), narrow[keyword])
     if "enum" in narrow and any(
         value not in narrow["enum"] for value in wide.get("enum", [object()])
@@ -107,6 +111,15 @@ def _narrowed_members(wide: Schema, narrow: Schema, where: str) -> Iterator[Chan
             yield Change(_under(where, name), "properties", True, False)
     if "items" in narrow:
         yield from narrowed(wide.get("items", {}), narrow["items"], f"{where}[]")
+
+
+def _patterns(schema: Schema) -> set[str | None]:
+    """Return a pattern's alternatives: `^(a|b)_` stands for `^a_` and `^b_`."""
+    pattern = schema.get("pattern")
+    found = re.search(r"\(([a-z|]+)\)", pattern or "")
+    if not found:
+        return {pattern}
+    return {pattern.replace(found[0], one) for one in found[1].split("|")}
 
 
 def _types(schema: Schema) -> set[str]:

@@ -17,7 +17,9 @@ Schema = dict[str, Any]
 # Put into each schema: its place in the document.
 AT = "x-at"
 # What people read, and `format`, which a pattern beside it enforces.
-SPOKEN = frozenset({"title", "description", "example", "x-example", "default", "format", AT})
+SPOKEN = frozenset(
+    {"title", "description", "example", "x-example", "default", "format", "x-echoed", AT}
+)
 # What holds other schemas.
 HOLDS = frozenset({"properties", "allOf", "items"})
 # What rules only strings, numbers, lists or objects; `type` rules all.

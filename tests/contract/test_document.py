@@ -136,7 +136,12 @@ def test_examples_of_schemas(contract: Any) -> None:
         ({"coord_targeted_token": "tok_visa"}, True),
         ({"coord_targeted_token": "tok_" + "a" * 251}, True),
         ({"coord_targeted_token": "tok_" + "a" * 252}, False),
+        ({"coord_targeted_token": "pm_1PaymentMethod"}, True),
+        ({"coord_targeted_token": "pm_" + "a" * 253}, False),
+        ({"coord_targeted_token": "pm_"}, False),
         ({"coord_targeted_token": "tok_"}, False),
+        ({"coord_targeted_token": "src_1"}, False),
+        ({"coord_targeted_token": "pmtok_1"}, False),
         ({"coord_targeted_token": "tok_a-b"}, False),
         ({"coord_targeted_token": "a tok_1"}, False),
         ({"coord_targeted_token": None}, False),
@@ -159,6 +164,15 @@ def test_times_are_in_utc(contract: Any, time: str, is_valid: bool) -> None:
     """RFC 3339, in one of its forms."""
     schema = contract["definitions"]["UserStripeInfo"]["properties"]["last_updated"]
     assert (faults_of_value(contract, schema, time) == []) is is_valid
+
+
+def test_model_shows_how_to_clone_a_payment_method(contract: Any) -> None:
+    """By the partner's line in curl, and with what Stripe recommends before."""
+    description = contract["definitions"]["StripeInfo"]["description"]
+    assert "curl https://api.stripe.com/v1/payment_methods" in description
+    assert "-d payment_method=pm_abc" in description
+    assert '-H "Stripe-Account: acct_' in description
+    assert "SetupIntent" in description
 
 
 def test_customer_id_is_read_only(contract: Any) -> None:
