@@ -117,10 +117,9 @@ class _Views:
             # no credentials. What differs by request is replaced; JSON is YAML.
             text = self._yaml
             elsewhere = self._contract.served("host.invalid", "invalid")
-            for name in ("host", "basePath", "schemes"):
-                if name in elsewhere:
-                    own = f"{name}: {json.dumps(document[name])}\n" if name in document else ""
-                    text = text.replace(_yaml({name: elsewhere[name]}), own, 1)
+            for name in elsewhere.keys() & {"host", "basePath", "schemes"}:
+                own = f"{name}: {json.dumps(document[name])}\n" if name in document else ""
+                text = text.replace(_yaml({name: elsewhere[name]}), own, 1)
         # RFC 9512.
         return _uncached(flask.Response(text, content_type="application/yaml"))
 
