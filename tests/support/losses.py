@@ -1,0 +1,224 @@
+"""A service whose database is restored, lost and copied, and whose operator is killed."""
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from faults.auditor import Findings, audit
+from faults.double import Double
+from faults.house import Crash, House
+from faults.scripted import FAULTS
+from sqlalchemy import func, insert, select, text, update
+from support.interruptions import Interruption
+from support.reconciling import hash_of, import_lines, line, reconcile, stray
+
+from app.customers.finding import Finding
+from app.customers.installations import claim_installation
+from app.customers.steps import Cards
+from app.errors import StripeUnavailable
+from app.storage.database import Database
+from app.storage.tables import installation, metadata, users
+
+Rows = dict[str, list[dict[str, Any]]]
+# Points at which a run can be killed; most runs have fewer.
+MOST_POINTS = 30
+
+
+def read_all(database: Database) -> Rows:
+    """Return what all tables hold, as a backup does."""
+    with database.reading() as connection:
+        return {
+            table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
+            for table in metadata.sorted_tables
+        }
+
+
+def write_all(database: Database, rows: Rows) -> None:
+    """Replace what all tables hold; ids are given out again, as after a restored backup."""
+    with database.writing() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+        for table in metadata.sorted_tables:
+            if rows[table.name]:
+                connection.execute(insert(table), rows[table.name])
+        if database.engine.dialect.name == "postgresql":
+            last = connection.scalar(select(func.coalesce(func.max(users.c.id), 0) + 1))
+            sequence = "SELECT setval(pg_get_serial_sequence('users', 'id'), :last, false)"
+            connection.execute(text(sequence), {"last": last})
+
+
+class Operations:
+    """One installation, its users, and what happens to its database.
+
+    Args:
+        url: of a migrated database.
+        double: Stripe.
+        chance: decides what happens.
+        cards: how cards are saved.
+
+    Attributes:
+        expected: each user's customer, as the last 200 named it.
+        counts: how often what happened.
+    """
+
+    def __init__(self, url: str, double: Double, chance: random.Random, cards: Cards) -> None:
+        self.expected: dict[str, str] = {}
+        self.forgotten: set[str] = set()
+        self.counts: Counter[str] = Counter()
+        self._url = url
+        self._double = double
+        self._chance = chance
+        self._cards = cards
+        self._new = 0
+        self._backup: tuple[Rows, dict[str, str]] | None = None
+
+    def house(self) -> House:
+        """Start another process."""
+        return House(self._url, self._double, cards=self._cards)
+
+    def happen(self) -> None:
+        """Let one thing happen."""
+        events: dict[Callable[[], None], int] = {
+            self.save: 12,
+            self.back_up: 2,
+            self.restore: 2,
+            self.lose: 1,
+            self.take_over: 2,
+            self.forget: 1,
+        }
+        (event,) = self._chance.choices(list(events), list(events.values()))
+        self.counts[event.__name__] += 1
+        event()
+
+    def save(self, subject: str = "") -> None:
+        """Save a card; the answer of Stripe may be lost, unless the user is named."""
+        is_lost = not subject and self._chance.random() < 0.2
+        subject = subject or f"user-{self._chance.randrange(12)}"
+        with self.house() as house:
+            if is_lost:
+                self._double.fail(FAULTS["reset after execution"], times=None)
+            try:
+                self.expected[subject] = house.save(self._double.account.token(), subject)
+                self.forgotten.discard(subject)
+            except StripeUnavailable:
+                assert is_lost
+                self.counts["lost answers"] += 1
+            self._double.heal()
+            house.let_leases_expire()
+
+    def back_up(self) -> None:
+        with self.house() as house:
+            self._backup = read_all(house.database), dict(self.expected)
+
+    def restore(self) -> None:
+        """Restore the backup; sometimes a user saves a card before `reconcile` was run.
+
+        That customer is the user's then, also if the answer is lost and `reconcile` settles it.
+        """
+        if self._backup is None:
+            return
+        rows, _ = self._backup
+        with self.house() as house:
+            write_all(house.database, rows)
+        if is_early := self._chance.random() < 0.5:
+            self.save(self._chance.choice([*self.expected, "user-0"]))
+        self.reconcile(delete=is_early)
+
+    def lose(self) -> None:
+        """Lose the database, and rebuild it from the installation's id alone."""
+        with self.house() as house:
+            lost = house.database.installation()
+            if not any(
+                one.metadata.get("coord_installation") == lost
+                for one in self._double.account.live()
+            ):
+                return
+            rows = read_all(house.database)
+            write_all(house.database, {**rows, "users": [], "refusals": []})
+            with house.database.writing() as connection:
+                connection.execute(update(installation).values(id="0" * 32))
+        # The backup is of the other installation.
+        self._backup = None
+        self.reconcile(rebuilt=lost)
+
+    def take_over(self) -> None:
+        """Import customers of users who have none, killed at some point, and again."""
+        self._new += 1
+        subjects = [f"import-{self._new}-{number}" for number in range(3)]
+        customers = {subject: stray(self._double.account) for subject in subjects}
+        lines = [line(one, subject) for subject, one in customers.items()]
+        with self.house() as house:
+            Interruption(house, self._chance.randrange(MOST_POINTS // 2))
+            with contextlib.suppress(Crash):
+                import_lines(house, *lines)
+        with self.house() as house:
+            assert not any(one.is_left for one in import_lines(house, *lines))
+        self.expected.update(customers)
+
+    def forget(self) -> None:
+        """Forget a user, and so must every backup."""
+        if not self.expected:
+            return
+        subject = self._chance.choice(list(self.expected))
+        with self.house() as house:
+            owner = hash_of(house, subject)
+            with house.database.reading() as connection:
+                user_id = connection.scalar(select(users.c.id).where(users.c.user_hash == owner))
+            assert user_id is not None
+            house.forgetting.forget(user_id)
+        del self.expected[subject]
+        self.forgotten.add(subject)
+
+    def reconcile(self, *, delete: bool = False, rebuilt: str | None = None) -> None:
+        """Reconcile, killed at some point, and again; then nothing is lost."""
+        before = {one.id for one in self._double.account.live()}
+        with self.house() as house:
+            Interruption(house, self._chance.randrange(MOST_POINTS))
+            try:
+                self._run(house, delete, rebuilt)
+            except Crash:
+                self.counts["kills"] += 1
+        with self.house() as house:
+            house.let_leases_expire()
+            found = self._run(house, delete, rebuilt)
+            assert not any(one.is_left for one in found) or not delete, found
+            self._check(house)
+        after = {one.id for one in self._double.account.live()}
+        assert delete or before <= after
+        self.counts["deleted"] += len(before - after)
+        assert set(self.expected.values()) <= after
+
+    def _run(self, house: House, delete: bool, rebuilt: str | None) -> list[Finding]:
+        if rebuilt is None:
+            return reconcile(house, delete=delete)
+
+        def claim() -> None:
+            claim_installation(house.database, rebuilt)
+
+        return reconcile(house, delete=delete, installation=rebuilt, claim=claim)
+
+    def _check(self, house: House) -> None:
+        with house.database.reading() as connection:
+            rows = connection.execute(select(users)).all()
+        stored = {bytes(row.user_hash): row.stripe_customer_id for row in rows}
+        for subject, customer_id in self.expected.items():
+            assert stored.get(hash_of(house, subject)) == customer_id, subject
+
+    def end(self) -> Findings:
+        """Let each user save one more card, and compare all with Stripe."""
+        with self.house() as house:
+            reconcile(house, delete=True)
+            for subject in [*self.expected, *self.forgotten]:
+                token = self._double.account.token()
+                saved = house.save(token, subject)
+                assert saved == self.expected.get(subject, saved), subject
+            assert reconcile(house, delete=True) == []
+            return audit(house.database.engine, self._double.account, house.acknowledged)
+
+
+def seed() -> int:
+    """Return a seed that no run had before."""
+    return time.time_ns() % 2**32
