@@ -248,11 +248,24 @@ class Calls:
             return Saved(customer.id, has_default_pm=True)
         return None
 
+    def require_detached(self, attempt: Attempt, timeout: float) -> None:
+        """Make sure that the card is not attached to the attempt's customer (any more).
+
+        Raises:
+            OutcomeUnknown: it is attached, so it must become the default.
+        """
+        card = _card(attempt)
+        payment_method = self._stripe.retrieve_payment_method(card, timeout=timeout)
+        if payment_method is not None and payment_method.customer == attempt.customer_id:
+            raise OutcomeUnknown("the card is attached, but Stripe does not make it the default")
+
 
 def _after_source(customer: Customer) -> Saved | Advance:
     """Continue after a source was saved: a PaymentMethod that is the default would hide it."""
     if customer.default_payment_method is None:
         return Saved(customer.id)
+    if customer.default_source is None:
+        raise OutcomeUnknown("the source that was saved is not there any more")
     return Advance(Step.SET_DEFAULT, customer.id, customer.default_source)
 
 

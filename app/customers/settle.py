@@ -19,8 +19,8 @@ An attempt goes from move to move:
 | key used with other parameters              | `LookUp`; another version may have sent it         |
 | a failure that Stripe keeps for the key     | `LookUp`; nothing runs under the key any more      |
 | 400 without a code, at a PaymentMethod      | `LookUp`; unattached then means used up: refused   |
-| no answer, 409, 424, 5xx, anything odd      | `Send` again while there is time, else left open   |
-| 429, or `Stripe-Should-Retry: false`        | left open, or withdrawn if nothing was executed    |
+| no answer, 409, 424, 5xx, `lock_timeout`    | `Send` again, twice at most; then as below         |
+| 429, or `Stripe-Should-Retry: false`        | left open; withdrawn if nothing was executed       |
 
 Once a PaymentMethod is attached only SET_DEFAULT may follow: then no refusal settles the row,
 unless a look-up shows that the card is not attached.
@@ -212,6 +212,8 @@ class Settlement:
         if found is not None:
             return found
         if move.is_refusal:
+            if attempt.step is Step.SET_DEFAULT:
+                self._calls.require_detached(attempt, self._time_for_a_call())
             raise TokenRefused
         if not move.is_quiet:
             raise OutcomeUnknown("a call may still be on its way to Stripe")

@@ -79,7 +79,12 @@ ACCEPT = HELD.values(
     last_updated=now(),
     refusal=null(),
 )
-REFUSE = HELD.values(**NO_ATTEMPT, refusal=bindparam("p_refusal", type_=users.c.refusal.type))
+# A refused attempt may have found, or made, the customer of a user who had none.
+REFUSE = HELD.values(
+    **NO_ATTEMPT,
+    stripe_customer_id=func.coalesce(users.c.attempt_customer_id, users.c.stripe_customer_id),
+    refusal=bindparam("p_refusal", type_=users.c.refusal.type),
+)
 WITHDRAW = HELD.values(**NO_ATTEMPT)
 RELEASE = HELD.values(lease_until=now())
 RENEW = HELD.values(lease_until=LEASE, attempt_sent_at=now()).returning(*ATTEMPT)

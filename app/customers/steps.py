@@ -1,14 +1,14 @@
 """The steps by which a card is saved at Stripe: each is one call that changes something.
 
-    a token, saved as a source:         SOURCE
+    a token, saved as a source:         SOURCE (and SET_DEFAULT, if a PaymentMethod would hide it)
     a token, saved as a PaymentMethod:  MAKE_PM, then as below
     a PaymentMethod, no customer yet:   CREATE
     a PaymentMethod, has a customer:    ATTACH, SET_DEFAULT
     a user is to be forgotten:          FORGET
 
 A step that is about to be sent is committed first, and it has an idempotency key of its own,
-derived from the attempt's. A customer whose default is a PaymentMethod never gets a source: Stripe
-would still charge the PaymentMethod (https://docs.stripe.com/api/subscriptions/object).
+derived from the attempt's. A customer known to have a PaymentMethod as its default gets no source:
+Stripe would still charge the PaymentMethod (https://docs.stripe.com/api/subscriptions/object).
 """
 
 from dataclasses import dataclass
