@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from faults.double import Double
 from faults.house import Crash, House
+from faults.payment_methods import SILENT
 from faults.scripted import Fault, stripe_error
 
 from app.customers.steps import Cards
@@ -229,3 +230,53 @@ def test_refusal_once_the_card_is_attached_leaves_the_attempt_open(
     assert house.complete() == 0
     del house.acknowledged["user-1"]
     assert house.audit().is_clean, house.audit()
+
+
+def test_default_that_is_refused_while_the_card_is_attached_stays_open(
+    open_house: OpenHouse, double: Double
+) -> None:
+    """Stripe gives no code and no parameter, but the card is attached: it must be the default."""
+    house = open_house()
+    customer_id = house.save(card(double, "pm"))
+    token = card(double, "pm")
+    silent = Fault(executed=False, answer=SILENT)
+    house.crashes.pauses["advance.after"] = lambda: double.fail(silent)
+    with pytest.raises(StripeUnavailable):
+        house.save(token)
+    assert house.row().attempt_id is not None
+    assert house.save(token) == customer_id
+    assert house.audit().is_clean, house.audit()
+
+
+def test_card_detached_before_it_became_the_default_is_refused(
+    open_house: OpenHouse, double: Double
+) -> None:
+    """The customer that was found for a new user is kept."""
+    house = open_house()
+    customer_id = house.save(card(double, "pm"))
+    token = card(double, "pm")
+    house.crashes.pauses["advance.after"] = lambda: double.account.payment_methods.detach(token)
+    with pytest.raises(TokenRefused):
+        house.save(token)
+    assert house.row().stripe_customer_id == customer_id
+    assert house.audit().is_clean, house.audit()
+
+
+def test_source_that_is_gone_before_it_became_the_default(
+    open_house: OpenHouse, double: Double
+) -> None:
+    """It was removed in Stripe's dashboard: unknown, and the next card is saved."""
+    house = open_house()
+    customer_id = house.save(card(double, "tok"))
+    token = card(double, "tok")
+    house.crashes.point = "call.after"
+    with pytest.raises(Crash):
+        house.save(token)
+    customer = double.account.customers[customer_id]
+    customer.default_pm, customer.source = "pm_elsewhere", ""
+    house.let_leases_expire()
+    house.grow_old(25 * 3600)
+    with pytest.raises(StripeUnavailable):
+        house.save(token)
+    customer.default_pm = None
+    house.save(card(double, "tok"))
