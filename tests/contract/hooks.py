@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import requests
 import schemathesis
-from contract.answers import faults
+from contract.answers import faults, operation_at
 from contract.exchanges import Exchange, write
 from schemathesis.generation.meta import TestPhase
 
@@ -31,12 +31,12 @@ class Outcome(NamedTuple):
     code: str | None
 
 
-SAVED = Outcome(200, None)
+DONE = Outcome(200, None)
 UNKNOWN = Outcome(422, "resource_missing")
 # https://docs.stripe.com/testing, and the stand-in's own.
 PLAYED = {
-    "tok_visa": SAVED,
-    "tok_amex": SAVED,
+    "tok_visa": DONE,
+    "tok_amex": DONE,
     "tok_chargeDeclined": Outcome(402, "card_declined"),
     "tok_chargeDeclinedInsufficientFunds": Outcome(402, "card_declined"),
     "tok_chargeDeclinedExpiredCard": Outcome(402, "expired_card"),
@@ -57,8 +57,14 @@ customers: set[str] = set()
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
-    """Put another token into some of the requests that follow the contract."""
-    if not (HAS_CREDENTIALS and _follows_the_contract(case) and is_sandbox()):
+    """Tell the outcome of requests that follow the contract; some are given another token."""
+    if not (HAS_CREDENTIALS and _is_positive(case)):
+        return
+    if not _has_body(case):
+        # Its credentials are all that such a request can have wrong.
+        expected[case.id] = DONE
+        return
+    if not (_has_token_only(case) and is_sandbox()):
         return
     token = case.body["coord_targeted_token"]
     # By the generated token, so that the same seed makes the same choice.
@@ -67,7 +73,7 @@ def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
     expected[case.id] = UNKNOWN
     if token == _example(case.operation.schema.raw_schema) or (is_random and number % 4 == 0):
         case.body = {"coord_targeted_token": fresh_token()}
-        expected[case.id] = SAVED
+        expected[case.id] = DONE
     elif is_random and number % 4 == 1:
         played = sorted(PLAYED)[number // 4 % len(PLAYED)]
         case.body = {"coord_targeted_token": played}
@@ -94,8 +100,8 @@ def after_call(_context: Any, case: Any, response: Any) -> None:
 
 
 @schemathesis.check
-def outcome_of_a_token(_context: Any, response: Any, case: Any) -> None:
-    """Each token has the outcome that it must have."""
+def outcome_of_a_request(_context: Any, response: Any, case: Any) -> None:
+    """Each token has the outcome that it must have, and so has each request without a body."""
     if (outcome := expected.get(case.id)) is None:
         return
     answer = response.json()
@@ -105,15 +111,20 @@ def outcome_of_a_token(_context: Any, response: Any, case: Any) -> None:
 
 @schemathesis.check
 def one_customer_for_the_user(_context: Any, response: Any, case: Any) -> None:
-    """Each 200 is the identical object with the user's one customer; sent again, it is the same."""
+    """Each 200 is the whole object with the user's one customer; sent again, it is the same."""
     if response.status_code != 200:
         return
     assert HAS_CREDENTIALS, "A 200 without credentials"
     answer = response.json()
-    customers.add(answer["customer_id"])
-    assert len(customers) == 1, "The user has got another customer"
-    identical = {**case.body, "customer_id": answer["customer_id"]}
-    assert answer == identical, "The answer is not the identical object"
+    if _has_body(case):
+        customers.add(answer["customer_id"])
+        identical = {**case.body, "customer_id": answer["customer_id"]}
+        assert answer == identical, "The answer is not the identical object"
+    elif "stripe_info" in answer:
+        customers.add(answer["stripe_info"]["stripe_customer_id"])
+    else:
+        assert not customers, "The user's customer is left out"
+    assert len(customers) <= 1, "The user has got another customer"
     with requests.Session() as session:
         session.trust_env = False
         again = session.send(response.request, timeout=30)
@@ -143,7 +154,10 @@ def all_of_an_answer_is_documented(_context: Any, response: Any, case: Any) -> N
 @schemathesis.check
 def nobody_without_credentials(_context: Any, response: Any, case: Any) -> None:
     """Without credentials nothing is done, and nothing is told of what would have been wrong."""
-    if HAS_CREDENTIALS or case.meta is None or response.request.method != "POST":
+    asked = response.request
+    document = case.operation.schema.raw_schema
+    is_operation = operation_at(document, urlsplit(asked.url).path, asked.method)
+    if HAS_CREDENTIALS or case.meta is None or not is_operation:
         return
     assert response.status_code in (401, 413, 415), f"Not refused: {response.status_code}"
 
@@ -166,8 +180,14 @@ def _example(document: Any) -> str:
     return str(properties["coord_targeted_token"]["example"])
 
 
-def _follows_the_contract(case: Any) -> bool:
-    if case.meta is None or case.meta.generation.mode.is_negative:
-        return False
-    body = case.body
-    return isinstance(body, dict) and list(body) == ["coord_targeted_token"]
+def _is_positive(case: Any) -> bool:
+    return case.meta is not None and not case.meta.generation.mode.is_negative
+
+
+def _has_body(case: Any) -> bool:
+    """Tell whether the case's operation takes a body."""
+    return bool(case.operation.body)
+
+
+def _has_token_only(case: Any) -> bool:
+    return isinstance(case.body, dict) and list(case.body) == ["coord_targeted_token"]

@@ -6,23 +6,26 @@ What Schemathesis cannot bring about: it makes requests, but no time, no load an
 import contextlib
 import dataclasses
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from contract.exchanges import Exchange, write
 from sqlalchemy import text
 from support.server_process import serving
-from support.serving import PATH, Caller, Partner
+from support.serving import PATH, USER_PATH, Caller, Partner
 
 from app.config import Settings
 from app.sandbox.standin.server import StandIn
 from app.storage.database import Database
 from app.web.body import BODY_SECONDS
+from app.web.edge import MOST_READS
 
 # On one worker, so that they share a server.
 pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("rows")]
@@ -30,6 +33,20 @@ pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("rows")]
 # How long the slow stand-in takes for a call, in seconds; others come meanwhile.
 SLOW = 3.0
 TOKEN = {"coord_targeted_token": "tok_visa"}
+NAMES = {"email": "ada@mail.example", "given_name": "Ada", "family_name": "Lovelace"}
+
+
+class Operation(NamedTuple):
+    """One operation, and a body that it takes, None where it takes none."""
+
+    method: str
+    path: str
+    body: Any
+
+
+SAVE = Operation("POST", PATH, TOKEN)
+READ = Operation("GET", USER_PATH, None)
+by_operation = pytest.mark.parametrize("operation", [SAVE, READ], ids=lambda one: one.method)
 
 
 class House:
@@ -104,6 +121,30 @@ def caller(house: House, standin: StandIn) -> Iterator[Caller]:
         yield calling
 
 
+def send(
+    caller: Caller,
+    operation: Operation,
+    *,
+    query: Any = None,
+    headers: dict[str, str] | None = None,
+    content: Any = None,
+) -> httpx.Response:
+    """Send a good request, but for what is given of it."""
+    if query is None:
+        query = {"access_key": caller.partner.access_key}
+    body = {"json": operation.body} if operation.body and content is None else {"content": content}
+    given = bearer(caller.partner.jwt()) if headers is None else headers
+    return caller.http.request(
+        operation.method, operation.path, params=query, headers=given, **body
+    )
+
+
+def bearer(jwt: str, **more: str) -> dict[str, str]:
+    """Give the header of a JWT, and more headers."""
+    fields = {name.replace("_", "-"): value for name, value in more.items()}
+    return {"Authorization": f"Bearer {jwt}", **fields}
+
+
 def assert_answer(answer: httpx.Response, status: int, code: str, kind: str | None = None) -> None:
     """Hold an answer against a row; its kind is its code, but for codes that are not listed."""
     problem = answer.json()
@@ -140,21 +181,49 @@ def test_token_used_before(caller: Caller, standin: StandIn) -> None:
     assert_answer(caller.save(token, "second"), 422, "token_already_used")
 
 
-def test_access_key(caller: Caller) -> None:
+def test_user_is_read(caller: Caller) -> None:
+    """200, with all that a user may have, and with no more than each has."""
+    customer_id = caller.save("tok_visa", "reader").json()["customer_id"]
+    user = caller.get_user("reader", **NAMES)
+    assert user.status_code == 200
+    assert user.json()["stripe_info"]["stripe_customer_id"] == customer_id
+    assert user.json().keys() == {
+        *("external_uid", "is_test_user", "email", "first_name", "last_name", "stripe_info")
+    }
+    test_user = caller.get_user("reader", is_test_user=True)
+    assert test_user.json() == {"external_uid": "reader", "is_test_user": True}
+    assert caller.get_user("reader", method="HEAD").status_code == 200
+
+
+def test_stored_customer_is_none_of_stripes(
+    tmp_path: Path, artifacts: Path, standin: StandIn
+) -> None:
+    """500 internal: what would break the contract is not answered."""
+    house = House(tmp_path, artifacts)
+    with house.caller(standin) as caller:
+        assert caller.save("tok_visa").status_code == 200
+        with house.database.writing() as connection:
+            connection.execute(text("update users set stripe_customer_id = '?'"))
+        assert_answer(caller.get_user(), 500, "internal")
+    house.database.close()
+
+
+@by_operation
+def test_access_key(caller: Caller, operation: Operation) -> None:
     """401 invalid_access_key: left out, then unknown."""
-    headers = {"Authorization": f"Bearer {caller.partner.jwt()}"}
-    assert_answer(caller.http.post(PATH, headers=headers, json=TOKEN), 401, "invalid_access_key")
-    assert_answer(caller.post(TOKEN, access_key="coord_ak_no"), 401, "invalid_access_key")
+    assert_answer(send(caller, operation, query={}), 401, "invalid_access_key")
+    unknown = {"access_key": "coord_ak_no"}
+    assert_answer(send(caller, operation, query=unknown), 401, "invalid_access_key")
 
 
-def test_user_jwt(caller: Caller) -> None:
+@by_operation
+def test_user_jwt(caller: Caller, operation: Operation) -> None:
     """401 invalid_user_token: left out, then forged; and 401 user_token_expired."""
-    params = {"access_key": caller.partner.access_key}
-    assert_answer(caller.http.post(PATH, params=params, json=TOKEN), 401, "invalid_user_token")
-    forged = caller.partner.jwt()[:-8] + 8 * "A"
-    assert_answer(caller.post(TOKEN, jwt=forged), 401, "invalid_user_token")
-    expired = caller.save("tok_visa", exp=int(time.time()) - 60)
-    assert_answer(expired, 401, "user_token_expired")
+    assert_answer(send(caller, operation, headers={}), 401, "invalid_user_token")
+    forged = bearer(caller.partner.jwt()[:-8] + 8 * "A")
+    assert_answer(send(caller, operation, headers=forged), 401, "invalid_user_token")
+    expired = bearer(caller.partner.jwt(exp=int(time.time()) - 60))
+    assert_answer(send(caller, operation, headers=expired), 401, "user_token_expired")
 
 
 def test_test_user(caller: Caller) -> None:
@@ -162,16 +231,19 @@ def test_test_user(caller: Caller) -> None:
     assert_answer(caller.save("tok_visa", is_test_user=True), 403, "test_user")
 
 
-def test_credentials_of_two_partners(caller: Caller, house: House) -> None:
+@by_operation
+def test_credentials_of_two_partners(caller: Caller, house: House, operation: Operation) -> None:
     """403 partner_mismatch."""
-    other = Partner(house.database, "Bolt")
-    assert_answer(caller.post(TOKEN, jwt=other.jwt()), 403, "partner_mismatch")
+    other = Partner(house.database, f"Bolt-{operation.method}")
+    answer = send(caller, operation, headers=bearer(other.jwt()))
+    assert_answer(answer, 403, "partner_mismatch")
 
 
 def test_address_and_method(caller: Caller) -> None:
     """404 not_found and 405 method_not_allowed."""
     assert_answer(caller.http.get("/v1/users/nowhere"), 404, "not_found")
     assert_answer(caller.http.get(PATH), 405, "method_not_allowed")
+    assert_answer(caller.http.post(USER_PATH, json=TOKEN), 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize(
@@ -197,49 +269,48 @@ def test_longest_token(caller: Caller) -> None:
     assert_answer(caller.save(token, "long"), 422, "resource_missing")
 
 
-def _post_raw(caller: Caller, content: Any, content_type: str) -> httpx.Response:
-    return caller.http.post(
-        PATH,
-        params={"access_key": caller.partner.access_key},
-        headers={
-            "Authorization": f"Bearer {caller.partner.jwt()}",
-            "Content-Type": content_type,
-        },
-        content=content,
-    )
-
-
+@by_operation
 @pytest.mark.parametrize("name", ["more", "access_key"])
-def test_query_that_is_not_documented(caller: Caller, name: str) -> None:
+def test_query_that_is_not_documented(caller: Caller, operation: Operation, name: str) -> None:
     """400 invalid_request: an unknown parameter, or a known one once more."""
     access_key = caller.partner.access_key
-    answer = caller.http.post(
-        PATH,
-        params=[("access_key", access_key), (name, access_key)],
-        headers={"Authorization": f"Bearer {caller.partner.jwt()}"},
-        json=TOKEN,
-    )
-    assert_answer(answer, 400, "invalid_request")
+    query = [("access_key", access_key), (name, access_key)]
+    assert_answer(send(caller, operation, query=query), 400, "invalid_request")
 
 
 def test_body_left_out(caller: Caller) -> None:
     """400 invalid_request."""
-    assert_answer(_post_raw(caller, b"", "application/json"), 400, "invalid_request")
+    headers = bearer(caller.partner.jwt(), content_type="application/json")
+    answer = send(caller, SAVE, headers=headers, content=b"")
+    assert_answer(answer, 400, "invalid_request")
 
 
 def test_other_media_type(caller: Caller) -> None:
     """415 unsupported_media_type."""
-    answer = _post_raw(caller, b"coord_targeted_token=tok_visa", "text/plain")
+    headers = bearer(caller.partner.jwt(), content_type="text/plain")
+    answer = send(caller, SAVE, headers=headers, content=b"coord_targeted_token=tok_visa")
     assert_answer(answer, 415, "unsupported_media_type")
 
 
-def test_body_too_large(caller: Caller) -> None:
+@by_operation
+def test_encoded_body(caller: Caller, operation: Operation) -> None:
+    """415 unsupported_media_type, even where a body has no meaning."""
+    jwt = caller.partner.jwt()
+    headers = bearer(jwt, content_type="application/json", content_encoding="gzip")
+    answer = send(caller, operation, headers=headers, content=b"{}")
+    assert_answer(answer, 415, "unsupported_media_type")
+
+
+@by_operation
+def test_body_too_large(caller: Caller, operation: Operation) -> None:
     """413 payload_too_large."""
-    answer = _post_raw(caller, 20_000 * b" ", "application/json")
+    headers = bearer(caller.partner.jwt(), content_type="application/json")
+    answer = send(caller, operation, headers=headers, content=20_000 * b" ")
     assert_answer(answer, 413, "payload_too_large")
 
 
-def test_body_too_slow(caller: Caller) -> None:
+@by_operation
+def test_body_too_slow(caller: Caller, operation: Operation) -> None:
     """408 request_timeout, after the time that the contract tells."""
     answered = threading.Event()
 
@@ -248,7 +319,9 @@ def test_body_too_slow(caller: Caller) -> None:
         answered.wait(BODY_SECONDS + 1)
         yield b"}"
 
-    assert_answer(_post_raw(caller, pieces(), "application/json"), 408, "request_timeout")
+    headers = bearer(caller.partner.jwt(), content_type="application/json")
+    answer = send(caller, operation, headers=headers, content=pieces())
+    assert_answer(answer, 408, "request_timeout")
 
 
 def test_too_many_refused_cards(house: House, standin: StandIn) -> None:
@@ -276,7 +349,8 @@ def test_tables_are_gone(tmp_path: Path, artifacts: Path, standin: StandIn) -> N
     with house.caller(standin) as caller:
         with house.database.writing() as connection:
             connection.execute(text("alter table users rename to elsewhere"))
-        assert_answer(caller.save("tok_visa"), 503, "storage_unavailable")
+        for operation in (SAVE, READ):
+            assert_answer(send(caller, operation), 503, "storage_unavailable")
     house.database.close()
 
 
@@ -287,7 +361,35 @@ def test_issuer_is_away(tmp_path: Path, artifacts: Path, standin: StandIn) -> No
     with house.caller(standin) as caller:
         with house.database.writing() as connection:
             connection.execute(text(away))
-        assert_answer(caller.save("tok_visa"), 503, "issuer_unavailable")
+        for operation in (SAVE, READ):
+            assert_answer(send(caller, operation), 503, "issuer_unavailable")
+    house.database.close()
+
+
+def test_too_many_read_at_once(tmp_path: Path, artifacts: Path, standin: StandIn) -> None:
+    """503 overloaded: all places for reads wait for the keys of an issuer that never answers."""
+    house = House(tmp_path, artifacts)
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=2 * MOST_READS) as silent,
+        house.caller(standin) as caller,
+        Caller(str(caller.http.base_url), caller.partner) as another,
+        ThreadPoolExecutor(MOST_READS + 1) as threads,
+    ):
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with house.database.writing() as connection:
+            query = text("update issuers set jwks_url = :url, jwks = null")
+            connection.execute(query, {"url": url})
+        # One client opens no more connections than there are places.
+        another.http.event_hooks = caller.http.event_hooks
+        jwt = caller.partner.jwt()
+        reads = [
+            threads.submit((caller, another)[number % 2].get_user, jwt=jwt)
+            for number in range(MOST_READS + 1)
+        ]
+        answers = [read.result() for read in reads]
+    overloaded = [answer for answer in answers if answer.json()["code"] == "overloaded"]
+    assert overloaded
+    assert_answer(overloaded[0], 503, "overloaded")
     house.database.close()
 
 
