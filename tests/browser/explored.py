@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Request
+
+# What is sent to the API, and not to Swagger UI's own files.
+ASKED = re.compile(r"/v1/users/user/current(/stripe_info)?\?")
 
 
 class Shown(NamedTuple):
@@ -20,23 +24,39 @@ class Shown(NamedTuple):
 def explore(page: Page, url: str) -> None:
     """Open the explorer by the service's address alone."""
     page.goto(url)
-    page.get_by_role("button", name="Try it out").wait_for()
+    saving(page).get_by_role("button", name="Try it out").wait_for()
 
 
-def field(page: Page, name: str) -> Locator:
+def saving(page: Page) -> Locator:
+    """Find the operation that saves a card, which is open from the start."""
+    return page.locator("#operations-Users-post_stripe_info")
+
+
+def reading(page: Page) -> Locator:
+    """Find the operation that tells of the user, which is folded at first."""
+    return page.locator("#operations-Users-get_user")
+
+
+def unfold(operation: Locator) -> None:
+    """Open an operation that is folded."""
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").wait_for()
+
+
+def field(operation: Locator, name: str) -> Locator:
     """Find where a parameter is typed in."""
-    return page.locator(f'tr[data-param-name="{name}"]').locator("input, textarea")
+    return operation.locator(f'tr[data-param-name="{name}"]').locator("input, textarea")
 
 
-def execute(page: Page) -> Shown:
+def execute(operation: Locator) -> Shown:
     """Press "Execute", and read what is shown then."""
-    with page.expect_request("**/stripe_info?*") as asked:
-        page.get_by_role("button", name="Execute").click()
-    return shown(page, asked.value)
+    with operation.page.expect_request(ASKED) as asked:
+        operation.get_by_role("button", name="Execute").click()
+    return shown(operation, asked.value)
 
 
-def shown(page: Page, request: Request) -> Shown:
-    row = page.locator(".live-responses-table tbody tr.response")
+def shown(operation: Locator, request: Request) -> Shown:
+    row = operation.locator(".live-responses-table tbody tr.response")
     row.locator(".highlight-code").wait_for()
     return Shown(
         request,

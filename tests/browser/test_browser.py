@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from browser.explored import authorize, execute, explore, field, shown
+from browser.explored import authorize, execute, explore, field, reading, saving, shown, unfold
 
 if TYPE_CHECKING:
     from browser.conftest import Sandbox, Server
@@ -23,13 +23,33 @@ def test_sandbox_gives_200_with_nothing_typed(page: Page, sandbox: Sandbox) -> N
     answers = []
     for _ in range(2):
         explore(page, sandbox.url)
-        page.get_by_role("button", name="Try it out").click()
-        answers.append(execute(page))
+        saving(page).get_by_role("button", name="Try it out").click()
+        answers.append(execute(saving(page)))
     assert [answer.status for answer in answers] == ["200", "200"]
     first, second = [answer.body for answer in answers]
     assert re.fullmatch(r"cus_\w+", first["customer_id"])
     assert second["customer_id"] == first["customer_id"]
     assert second["coord_targeted_token"] != first["coord_targeted_token"]
+
+
+def test_one_operation_is_open_and_the_other_is_filled_in_too(page: Page, sandbox: Sandbox) -> None:
+    """The one that saves a card; the other, once unfolded, tells of the user whose card it is."""
+    explore(page, sandbox.url)
+    assert page.locator(".opblock").evaluate_all("(all) => all.map((one) => one.id)") == [
+        "operations-Users-post_stripe_info",
+        "operations-Users-get_user",
+    ]
+    assert page.locator(".opblock.is-open").count() == 1
+    assert page.get_by_role("button", name="Try it out").count() == 1
+    saving(page).get_by_role("button", name="Try it out").click()
+    saved = execute(saving(page))
+    unfold(reading(page))
+    reading(page).get_by_role("button", name="Try it out").click()
+    read = execute(reading(page))
+    assert read.status == "200"
+    assert read.body["stripe_info"]["stripe_customer_id"] == saved.body["customer_id"]
+    saving(page).locator(".opblock-summary-control").click()
+    saving(page).get_by_role("button", name="Execute").wait_for(state="detached")
 
 
 @pytest.mark.parametrize(
@@ -50,11 +70,11 @@ def test_errors_show_as_documented(
     The example is shown although it is of another type than the answers that succeed.
     """
     explore(page, sandbox.url)
-    page.get_by_role("button", name="Try it out").click()
-    field(page, name).fill(typed)
-    answer = execute(page)
+    saving(page).get_by_role("button", name="Try it out").click()
+    field(saving(page), name).fill(typed)
+    answer = execute(saving(page))
     assert (answer.status, answer.body["code"]) == (status, code)
-    documented = page.locator(f'.responses-table tr[data-code="{status}"]').last
+    documented = saving(page).locator(f'.responses-table tr[data-code="{status}"]').last
     example = json.loads(documented.locator(".example code").inner_text())
     assert example["status"] == answer.body["status"] == int(status)
     assert answer.body.keys() <= example.keys()
@@ -71,19 +91,21 @@ def test_outside_the_sandbox_people_authorize_by_hand(
 ) -> None:
     """Once, then it survives a reload; the JWT may be pasted with or without the word Bearer."""
     explore(page, server.url)
-    page.get_by_role("button", name="Try it out").click()
-    assert field(page, "access_key").input_value() == ""
-    field(page, "access_key").fill(server.access_key)
-    without = execute(page)
+    saving(page).get_by_role("button", name="Try it out").click()
+    assert field(saving(page), "access_key").input_value() == ""
+    field(saving(page), "access_key").fill(server.access_key)
+    without = execute(saving(page))
     assert (without.status, without.body["code"]) == ("401", "invalid_user_token")
 
     for given in (server.user_jwt, f"Bearer {server.user_jwt}"):
         authorize(page, given)
         explore(page, server.url)
-        page.get_by_role("button", name="Try it out").click()
-        field(page, "access_key").fill(server.access_key)
-        field(page, "stripe_info").fill(json.dumps({"coord_targeted_token": sandbox.token()}))
-        answer = execute(page)
+        saving(page).get_by_role("button", name="Try it out").click()
+        field(saving(page), "access_key").fill(server.access_key)
+        field(saving(page), "stripe_info").fill(
+            json.dumps({"coord_targeted_token": sandbox.token()})
+        )
+        answer = execute(saving(page))
         assert answer.status == "200"
         assert answer.request.headers["authorization"] == f"Bearer {server.user_jwt}"
         assert answer.request.url.count("access_key=") == 1
@@ -96,10 +118,10 @@ def test_outside_the_sandbox_people_authorize_by_hand(
 def test_what_people_need_to_give_is_asked_for(page: Page, server: Server) -> None:
     """With no access key nothing is sent: the field that lacks it is marked."""
     explore(page, server.url)
-    page.get_by_role("button", name="Try it out").click()
-    page.get_by_role("button", name="Execute").click()
-    page.locator('tr[data-param-name="access_key"] input.invalid').wait_for()
-    assert page.locator(".live-responses-table").count() == 0
+    saving(page).get_by_role("button", name="Try it out").click()
+    saving(page).get_by_role("button", name="Execute").click()
+    saving(page).locator('tr[data-param-name="access_key"] input.invalid').wait_for()
+    assert saving(page).locator(".live-responses-table").count() == 0
 
 
 def test_sandbox_forgets_what_another_server_here_was_given(page: Page, sandbox: Sandbox) -> None:
@@ -109,8 +131,8 @@ def test_sandbox_forgets_what_another_server_here_was_given(page: Page, sandbox:
     page.get_by_role("button", name="Remove authorization").click()
     page.get_by_role("button", name="Close").click()
     authorize(page, f"Bearer {sandbox.test_jwt}")
-    page.get_by_role("button", name="Try it out").click()
-    assert execute(page).body["code"] == "test_user"
+    saving(page).get_by_role("button", name="Try it out").click()
+    assert execute(saving(page)).body["code"] == "test_user"
     assert page.evaluate("localStorage.length") == 0
 
     old = {"schema": {"type": "apiKey", "in": "header", "name": "Authorization"}, "value": "old"}
@@ -118,8 +140,8 @@ def test_sandbox_forgets_what_another_server_here_was_given(page: Page, sandbox:
         "(old) => localStorage.setItem('authorized', JSON.stringify(old))", {"user_jwt": old}
     )
     explore(page, sandbox.url)
-    page.get_by_role("button", name="Try it out").click()
-    assert execute(page).status == "200"
+    saving(page).get_by_role("button", name="Try it out").click()
+    assert execute(saving(page)).status == "200"
 
 
 def test_keyboard_alone_is_enough(page: Page, server: Server, sandbox: Sandbox) -> None:
@@ -133,17 +155,17 @@ def test_keyboard_alone_is_enough(page: Page, server: Server, sandbox: Sandbox) 
     page.get_by_role("button", name="Remove authorization").wait_for()
     page.keyboard.press("Escape")
     page.locator(".dialog-ux").wait_for(state="detached")
-    tab_to(page.get_by_role("button", name="Try it out"))
+    tab_to(saving(page).get_by_role("button", name="Try it out"))
     page.keyboard.press("Enter")
-    tab_to(field(page, "access_key"))
+    tab_to(field(saving(page), "access_key"))
     page.keyboard.type(server.access_key)
-    tab_to(field(page, "stripe_info"))
+    tab_to(field(saving(page), "stripe_info"))
     page.keyboard.press("Control+A")
     page.keyboard.type(json.dumps({"coord_targeted_token": sandbox.token()}))
-    tab_to(page.get_by_role("button", name="Execute"))
+    tab_to(saving(page).get_by_role("button", name="Execute"))
     with page.expect_request("**/stripe_info?*") as asked:
         page.keyboard.press("Enter")
-    assert shown(page, asked.value).status == "200"
+    assert shown(saving(page), asked.value).status == "200"
 
 
 def tab_to(target: Locator) -> None:

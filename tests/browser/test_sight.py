@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 import yaml
-from browser.explored import execute, explore, field
+from browser.explored import execute, explore, field, reading, saving, unfold
 
 if TYPE_CHECKING:
     from browser.conftest import Sandbox
@@ -59,8 +59,12 @@ def test_narrow_screens_need_no_scrolling_sideways(page: Page, sandbox: Sandbox)
         page.goto(f"{sandbox.url}/v1/users/{address}")
         page.get_by_role("heading").first.wait_for()
         assert too_wide(page) == []
-    page.get_by_role("button", name="Try it out").click()
-    assert execute(page).status == "200"
+    saving(page).get_by_role("button", name="Try it out").click()
+    assert execute(saving(page)).status == "200"
+    assert too_wide(page) == []
+    unfold(reading(page))
+    reading(page).get_by_role("button", name="Try it out").click()
+    assert execute(reading(page)).status == "200"
     assert too_wide(page) == []
     closed = page.locator(".models [aria-expanded=false]")
     while closed.count():
@@ -97,7 +101,8 @@ def test_descriptions_of_the_seed_read_well(page: Page, sandbox: Sandbox) -> Non
     rendered = " ".join(description.inner_text().split())
     assert rendered == " ".join(text.replace("`", "").split())
     assert page.get_by_text("Assuming your already have a customer").count() == 1
-    assert page.locator(".opblock").count() == 1
+    assert [saving(page).count(), reading(page).count()] == [1, 1]
+    assert page.locator(".opblock").count() == 2
     assert description.locator("p br").evaluate_all(
         "(breaks) => breaks.every((one) => getComputedStyle(one).display === 'none')"
     )
@@ -113,9 +118,13 @@ def test_text_stands_out_from_what_is_behind_it(
         page.goto(f"{sandbox.url}/v1/users/{address}")
         page.get_by_role("heading").first.wait_for()
         assert page.evaluate(FAINT) == []
-    page.get_by_role("button", name="Try it out").click()
-    field(page, "stripe_info").fill('{"coord_targeted_token": "tok_chargeDeclined"}')
-    assert execute(page).status == "402"
+    saving(page).get_by_role("button", name="Try it out").click()
+    field(saving(page), "stripe_info").fill('{"coord_targeted_token": "tok_chargeDeclined"}')
+    assert execute(saving(page)).status == "402"
+    assert page.evaluate(FAINT) == []
+    unfold(reading(page))
+    reading(page).get_by_role("button", name="Try it out").click()
+    assert execute(reading(page)).status == "200"
     assert page.evaluate(FAINT) == []
     page.locator(".auth-wrapper > .authorize").click()
     page.get_by_role("heading", name="Available authorizations").wait_for()

@@ -4,6 +4,8 @@ const place = document.getElementById("explorer");
 const prefilled = JSON.parse(place.dataset.prefilled);
 const isDark = window.matchMedia("(prefers-color-scheme: dark)").matches;
 document.documentElement.classList.toggle("dark-mode", isDark);
+// The contract's first operation is open when the page is; the others are folded.
+let first = null;
 
 // Swagger UI gets a copy of the contract that suits it; what is promised stays as it is.
 function forReading(contract) {
@@ -14,6 +16,7 @@ function forReading(contract) {
       // It would show the operation once for each tag, and the same text twice.
       operation.tags?.splice(1);
       shownTags.add(operation.tags?.[0]);
+      first ??= ["operations", operation.tags?.[0] ?? "default", operation.operationId];
       if (operation.description === contract.info.description) {
         delete operation.description;
       }
@@ -39,7 +42,7 @@ const ui = SwaggerUIBundle({
   url: place.dataset.url,
   validatorUrl: null,
   deepLinking: true,
-  docExpansion: "full",
+  docExpansion: "list",
   tryItOutEnabled: false,
   // In the sandbox nothing is kept: the next sandbox at this address has other credentials.
   persistAuthorization: Object.keys(prefilled).length === 0,
@@ -55,6 +58,7 @@ const ui = SwaggerUIBundle({
     },
   ],
   onComplete() {
+    ui.layoutActions.show(first, true);
     for (const [scheme, value] of Object.entries(prefilled)) {
       ui.preauthorizeApiKey(scheme, value);
     }
