@@ -73,8 +73,8 @@ def test_everything_is_in_order(settings: Settings, database: Database) -> None:
             add_registration(database, "Acme", issuer, ["a"], source)
         found = results(settings, settings.database_url)
     assert [*found] == [
-        *("database", "migrations", "commits"),
-        *(f"issuer {ISSUER} of Acme", "issuer https://b/ of Acme", "Stripe"),
+        *("database", "migrations", "commits", "installation"),
+        *(f"issuer {ISSUER} of Acme", "issuer https://b/ of Acme", "Stripe", "stored customers"),
     ]
     assert not any(result.trouble for result in found.values())
 

@@ -155,7 +155,7 @@ def test_connexion_has_what_is_used_of_it(connexion_app: FlaskApp) -> None:
     app, stack = connexion_app.middleware._build_middleware_stack()
     assert app is not None
     assert stack
-    (operation,) = (
+    operation = next(
         view
         for view in connexion_app.app.view_functions.values()
         if isinstance(view, FlaskOperation)
