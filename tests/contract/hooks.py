@@ -33,6 +33,7 @@ class Outcome(NamedTuple):
 
 DONE = Outcome(200, None)
 UNKNOWN = Outcome(422, "resource_missing")
+USED = Outcome(422, "token_already_used")
 # https://docs.stripe.com/testing, and the stand-in's own.
 PLAYED = {
     "tok_visa": DONE,
@@ -51,6 +52,8 @@ if os.environ["COORD_CONTRACT_REFUSALS"] == "none":
     PLAYED = {token: outcome for token, outcome in PLAYED.items() if outcome.status != 402}
 # By request.
 expected: dict[str, Outcome] = {}
+# Tokens of the user's saved cards, the last one last. Schemathesis sends what it found in answers.
+saved: list[str] = []
 # The one customer of the user.
 customers: set[str] = set()
 
@@ -70,7 +73,7 @@ def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
     # By the generated token, so that the same seed makes the same choice.
     number = zlib.crc32(token.encode())
     is_random = case.meta.phase.name is TestPhase.FUZZING
-    expected[case.id] = UNKNOWN
+    expected[case.id] = _outcome_of(token)
     if token == _example(case.operation.schema.raw_schema) or (is_random and number % 4 == 0):
         case.body = {"coord_targeted_token": fresh_token()}
         expected[case.id] = DONE
@@ -83,7 +86,8 @@ def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
 @schemathesis.hook
 def after_call(_context: Any, case: Any, response: Any) -> None:
     """Keep the exchange, for the count of what the contract says and nobody tried."""
-    del case
+    if response.status_code == 200 and _has_body(case):
+        saved.append(response.json()["coord_targeted_token"])
     asked = response.request
     write(
         Exchange.of(
@@ -178,6 +182,16 @@ def fresh_token() -> str:
 def _example(document: Any) -> str:
     properties = document["definitions"]["StripeInfo"]["properties"]
     return str(properties["coord_targeted_token"]["example"])
+
+
+def _outcome_of(token: str) -> Outcome:
+    """Tell the outcome of a token that Schemathesis chose."""
+    if token in PLAYED:
+        return PLAYED[token]
+    if token not in saved:
+        return UNKNOWN
+    # The last request may be sent again.
+    return DONE if token == saved[-1] else USED
 
 
 def _is_positive(case: Any) -> bool:

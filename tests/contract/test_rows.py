@@ -132,7 +132,9 @@ def send(
     """Send a good request, but for what is given of it."""
     if query is None:
         query = {"access_key": caller.partner.access_key}
-    body = {"json": operation.body} if operation.body and content is None else {"content": content}
+    body: dict[str, Any] = {"content": content}
+    if operation.body and content is None:
+        body = {"json": operation.body}
     given = bearer(caller.partner.jwt()) if headers is None else headers
     return caller.http.request(
         operation.method, operation.path, params=query, headers=given, **body
@@ -331,8 +333,10 @@ def test_too_many_refused_cards(house: House, standin: StandIn) -> None:
         assert_answer(caller.save("tok_visa", "thief"), 429, "too_many_attempts")
 
 
-def test_while_another_request_is_under_way(house: House) -> None:
+def test_while_another_request_is_under_way(tmp_path: Path, artifacts: Path) -> None:
     """503 overloaded where there is room for one, 409 update_in_progress where there is more."""
+    # A server does not start at a stand-in that knows none of the database's customers.
+    house = House(tmp_path, artifacts)
     with (
         StandIn(delay=SLOW) as slow,
         house.caller(slow, MAX_IN_FLIGHT="1") as full,
@@ -341,6 +345,7 @@ def test_while_another_request_is_under_way(house: House) -> None:
     ):
         assert_answer(full.save("tok_visa", "other"), 503, "overloaded")
         assert_answer(hasty.save("tok_amex", "patient"), 409, "update_in_progress")
+    house.database.close()
 
 
 def test_tables_are_gone(tmp_path: Path, artifacts: Path, standin: StandIn) -> None:
