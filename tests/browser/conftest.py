@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 COMMAND = Path(sysconfig.get_path("scripts"), "coord-users")
 # For a server to start or to end, in seconds.
 DEADLINE = 30.0
-# For the browser, in milliseconds.
-PATIENCE = 10_000
+# For the browser, in milliseconds: as long as for a server, as both share a busy machine's cores.
+PATIENCE = 1000 * DEADLINE
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
