@@ -31,6 +31,9 @@ PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"
 RSA_BITS = range(2048, 8192 + 1)
 # FIPS 186-5, section A.1.1, with a lower ceiling for speed.
 RSA_EXPONENTS = range(2**16 + 1, 2**32, 2)
+# Primes modulo which a key of CVE-2017-15361 ("ROCA"), whose factors can be computed, is a power of
+# 65537, as one in 200 million other keys is.
+ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 # Edwards25519 (RFC 8032, section 5.1): the field, and the five y of its points of small order.
 FIELD = 2**255 - 19
 ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
@@ -176,6 +179,9 @@ def _check_strength(material: Any) -> None:
             raise _Unusable("has less than 2048 or more than 8192 bits")
         if material.public_numbers().e not in RSA_EXPONENTS:
             raise _Unusable("has an exponent below 65537 or above 32 bits")
+        modulus = material.public_numbers().n
+        if all(modulus % p in {pow(65537, k, p) for k in range(p)} for p in ROCA_PRIMES):
+            raise _Unusable("is one of those that CVE-2017-15361 makes weak")
     if isinstance(material, Ed25519PublicKey):
         y = int.from_bytes(material.public_bytes_raw(), "little") % 2**255
         if y % FIELD in SMALL_ORDER:

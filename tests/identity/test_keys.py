@@ -1,5 +1,6 @@
 """Which keys are used, for which algorithms, and which are passed over."""
 
+import math
 import secrets
 from typing import Any
 
@@ -24,6 +25,7 @@ from app.errors import ConfigurationError, InvalidUserToken
 from app.identity.keys import (
     FIELD,
     PRIVATE,
+    ROCA_PRIMES,
     SMALL_ORDER,
     PassedOver,
     read_jwk_set,
@@ -37,6 +39,13 @@ def rsa_jwk(bits: int = 2048, exponent: int = 65537, **members: Any) -> dict[str
     """Return an RSA key that looks well, and that has no private key."""
     modulus = secrets.randbits(bits) | 1 << bits - 1 | 1
     return {"kty": "RSA", "n": encoded_integer(modulus), "e": encoded_integer(exponent), **members}
+
+
+def roca_jwk() -> dict[str, Any]:
+    """Return an RSA key such as those of CVE-2017-15361: modulo small primes, a power of 65537."""
+    primes = math.prod(ROCA_PRIMES)
+    modulus = 2**2047 + (pow(65537, 1234, primes) - 2**2047) % primes
+    return {"kty": "RSA", "n": encoded_integer(modulus + (1 - modulus % 2) * primes), "e": "AQAB"}
 
 
 def encoded_integer(number: int) -> str:
@@ -157,6 +166,7 @@ ODD_KEYS: list[tuple[Any, str]] = [
     (rsa_jwk(exponent=65538), "malformed"),
     (rsa_jwk(exponent=3), "exponent"),
     (rsa_jwk(exponent=2**32 + 1), "exponent"),
+    (roca_jwk(), "CVE-2017-15361"),
     ({"kty": "RSA", "e": "AQAB"}, "malformed"),
     (rsa_jwk(n=5), "malformed"),
     (rsa_jwk(n=""), "malformed"),
