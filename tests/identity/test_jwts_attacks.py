@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from support import attacks_on_content, attacks_on_keys
+from support import attacks_on_content, attacks_on_keys, attacks_on_paddings
 from support.forged_jwts import (
     ANY,
     EC,
@@ -42,7 +42,11 @@ from app.storage.database import Database
 
 pytestmark = pytest.mark.anyio
 
-ATTACKS: list[Attack] = [*attacks_on_keys.ATTACKS, *attacks_on_content.ATTACKS]
+ATTACKS: list[Attack] = [
+    *attacks_on_keys.ATTACKS,
+    *attacks_on_paddings.ATTACKS,
+    *attacks_on_content.ATTACKS,
+]
 ACME, OTHER_PARTNER = 1, 2
 
 
@@ -89,6 +93,7 @@ async def test_an_attack_is_refused(attack: Attack, identity: Identity) -> None:
         *(header(by=by) for by in (RSA, EC, ED, PSS, EC384)),
         *(mislabelled(ANY, name, name) for name in OF_RSA),
         secretly(),
+        attacks_on_paddings.RIGHT,
         json_text(', "x": {"y": [1, -2.5, 1e3, "é", null, 99999999999999999999]}'),
         whole(json.dumps({"iss": ISSUER, "aud": AUDIENCE, "sub": "user-1", "exp": NOW + 1})),
         written(1, lambda part: part),
