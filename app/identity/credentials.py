@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeGuard
 
 import structlog
 from anyio import CapacityLimiter, to_thread
@@ -34,6 +35,8 @@ LATEST = 253_402_300_799
 # In characters: what the table of users holds, and RFC 5321, section 4.5.3.1.3.
 LONGEST_TEXT, LONGEST_EMAIL = 255, 254
 EMAIL = re.compile(r"[^\s@<>(),:;\"\\\[\]]+@[^\W_]+(?:(?:\.|-+)[^\W_]+)*\.[^\W_]{2,}")
+# Characters that make text look like another one on people's screens (Unicode TR36, section 3.1).
+REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 IS_USE_TO_RECORD = func.coalesce(access_keys.c.last_used_at, 0.0) <= now() - USE_RECORDED_EVERY
 
 
@@ -136,6 +139,7 @@ def read_user(jwt: ParsedJwt, registration: Registration, now: float) -> User:
     """
     claims = jwt.claims
     subject, email, is_test = map(claims.get, ("sub", "email", "is_test_user"))
+    given_name, family_name = map(claims.get, ("given_name", "family_name"))
     if not is_plain(subject, LONGEST_TEXT):
         raise errors.InvalidUserToken("The JWT's `sub` is not plain text of 1 to 255 characters.")
     if "is_test_user" in claims and not isinstance(is_test, bool):
@@ -147,16 +151,16 @@ def read_user(jwt: ParsedJwt, registration: Registration, now: float) -> User:
         partner=registration.partner,
         issuer=jwt.issuer,
         subject=subject,
-        email=email if is_plain(email, LONGEST_EMAIL) and EMAIL.fullmatch(email) else None,
+        email=email if _is_shown(email, LONGEST_EMAIL) and EMAIL.fullmatch(email) else None,
         is_test=bool(is_test) or registration.is_test,
         # OpenID Connect Core 1.0, section 5.1.
-        given_name=_name(claims.get("given_name")),
-        family_name=_name(claims.get("family_name")),
+        given_name=given_name if _is_shown(given_name, LONGEST_TEXT) else None,
+        family_name=family_name if _is_shown(family_name, LONGEST_TEXT) else None,
     )
 
 
-def _name(text: Json) -> str | None:
-    return text if is_plain(text, LONGEST_TEXT) else None
+def _is_shown(text: Json, longest: int) -> TypeGuard[str]:
+    return is_plain(text, longest) and not REORDERING.search(text)
 
 
 def _check_times(claims: dict[str, Json], now: float) -> None:
