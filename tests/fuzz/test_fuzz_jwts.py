@@ -14,7 +14,8 @@ from fuzz.inputs import count, inputs
 from fuzz.jwts import HMAC, MARK, ODD_JSON, SIGNERS, STRANGER, VALUES, forged
 from hypothesis import given
 from support.believing import REGISTRATION
-from support.issuer import AUDIENCE, ISSUER, SECRET
+from support.issuer import AUDIENCE, ISSUER, SECRET, Signer, forge, signer
+from support.providers import PROVIDERS
 
 from app.errors import ConfigurationError, InvalidUserToken, UserTokenExpired
 from app.identity.credentials import read_user
@@ -118,17 +119,22 @@ def test_json_that_is_taken_is_json_to_others(choose: Choices) -> None:
     count("JSON", "taken")
 
 
+PUBLISHED_KEYS = [by.jwk for by in (*SIGNERS, STRANGER)]
+PROVIDERS_KEYS = [key for provider in PROVIDERS for key in provider().keys]
+# A key that nothing beside it can shut out, and a JWT by it.
+GOOD = Signer("ES256", "good", signer("ES256", "good").private)
+GENUINE = forge(by=GOOD)
 JWK_VALUES = [
     *("RSA", "EC", "OKP", "oct", "P-256", "P-384", "Ed25519", "Ed448", "X25519", "sig", "enc"),
     *("AQAB", "AQ", "Aw", "", "AA", "AAAA", "=", "*", "A" * 43, "A" * 342, "_" * 43, "verify"),
-    *("kid", "é", "k" * 300, "\0", *VALUES),
+    *("kid", "é", "k" * 300, "\0", "g" + "A" * 341, "_" * 342, ["MIIB"], ["verify"], *VALUES),
 ]
 JWK_NAMES = ["kty", "kid", "use", "alg", "key_ops", "n", "e", "crv", "x", "y", "d", "k", "x5c"]
 
 
 def jwk(choose: Choices) -> dict[str, Any]:
     """Give a key that is nearly fit."""
-    members: dict[str, Any] = dict(choose.pick([*SIGNERS, STRANGER]).jwk)
+    members: dict[str, Any] = dict(choose.pick([*PUBLISHED_KEYS, *PROVIDERS_KEYS]))
     for _ in range(choose.number(3)):
         members[choose.pick(JWK_NAMES)] = choose.pick(JWK_VALUES)
     if choose.happens(5):
@@ -159,7 +165,8 @@ def test_keys_that_are_used_are_fit_to_verify_with(choose: Choices) -> None:
     for one in keys.passed_over:
         check_words(one.reason)
         count("JWK", one.reason)
-    beside = read_jwk_set({"keys": [*document["keys"], SIGNERS[0].jwk]})
+    beside = read_jwk_set({"keys": [*document["keys"], GOOD.jwk]})
+    beside.check_signature(parse_jwt(GENUINE))
     assert beside.passed_over == keys.passed_over
     assert len(beside.usable) == len(keys.usable) + 1
     count("JWK Set", "read, with keys" if keys.usable else "read, with none for us")
