@@ -1,6 +1,5 @@
 """Where an issuer's keys come from: a URL, a JWK Set that an operator gave, or a shared secret."""
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
@@ -19,6 +18,7 @@ LARGEST_DOCUMENT = 256 * 1024
 MOST_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS = {"Accept": "application/json"}
+LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -84,7 +84,7 @@ def check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         is_secure = parts.scheme == "https" or (
-            parts.scheme == "http" and _is_loopback(parts.hostname)
+            parts.scheme == "http" and LOOPBACK.fullmatch(parts.hostname or "")
         )
         is_plain = parts.hostname and parts.port != 0 and parts.username is None and "#" not in url
     except ValueError:
@@ -93,13 +93,6 @@ def check_url(url: str) -> None:
         raise ConfigurationError("The JWK Set's URL is not a URL of a host, a path and no more")
     if not is_secure:
         raise ConfigurationError("The JWK Set's URL must be https, except on this machine")
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _get(http: HttpClient, url: str) -> Json:

@@ -126,15 +126,14 @@ def read_secret(secrets: bytes) -> Keys:
         ConfigurationError: It is too short, or it is not a secret.
     """
     prepare = IMPLEMENTATIONS[HMAC].prepare_key
-    lines = secrets.split(b"\n")
     try:
         # PyJWT recognises a public key or a certificate, by all lines of it.
-        _, *material = map(prepare, (secrets, *lines))
+        _, *material = map(prepare, (secrets, *secrets.split(b"\n")))
     except InvalidKeyError:
-        material = []
-    if not material or min(map(len, lines)) < SHORTEST_SECRET:
+        material = [b""]
+    if min(map(len, material)) < SHORTEST_SECRET:
         raise ConfigurationError(
-            "A shared secret is at least 32 random bytes, and not a public key"
+            "Each line of a shared secret is at least 32 random bytes, and not a public key"
         )
     return Keys((Key(None, frozenset({HMAC}), tuple(material)),))
 
