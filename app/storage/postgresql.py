@@ -45,6 +45,9 @@ def make_engine(parameters: Mapping[str, str], timeout: float, options: dict[str
     arguments.setdefault("client_encoding", "UTF8")
     if "," in arguments.get("host", ""):
         arguments.setdefault("target_session_attrs", "read-write")
+        # An old leader that no fence has stopped takes writes, and commits none of them, as it has
+        # lost its standbys. In the URL's order, each new connection would come back to it.
+        arguments.setdefault("load_balance_hosts", "random")
     threshold = arguments.pop("prepare_threshold", None)
     try:
         psycopg.conninfo.make_conninfo(**arguments)
