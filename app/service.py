@@ -106,8 +106,11 @@ def create_app(
         return Response(200, "", {"Content-Type": CONTENT_TYPE_LATEST}, metrics.exposition())
 
     probes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition}
+    durability = database.durability()
     facts = {
         "database": database.address,
+        "commits": durability.commits,
+        **({"risk": durability.risk} if durability.risk else {}),
         "stripe_mode": "live" if "_live_" in settings.stripe_secret_key else "test",
         "installation": rule.installation,
     }

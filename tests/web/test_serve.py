@@ -31,6 +31,8 @@ def test_start_tells_what_is_served(settings: Settings, tmp_path: Path, workers:
     assert event["address"] == server.url
     assert event["workers"] == int(workers)
     assert event["database"] == settings.database_url
+    assert event["commits"] == "local"
+    assert "no standby" in event["risk"]
     assert event["stripe_mode"] == "test"
     assert len(event["installation"]) == 32
 
