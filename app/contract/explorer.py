@@ -57,11 +57,13 @@ class Prefilled:
         access_key: of the demo partner.
         user_jwt: of one of its users.
         new_token: returns a card token that was never used.
+        new_payment_method: returns a PaymentMethod that was never attached.
     """
 
     access_key: str = field(repr=False)
     user_jwt: str = field(repr=False)
     new_token: Callable[[], str]
+    new_payment_method: Callable[[], str]
 
 
 def explorer(contract: Contract, prefilled: Prefilled | None) -> flask.Blueprint:
@@ -199,11 +201,18 @@ def _json(document: Document) -> flask.Response:
 
 
 def _fill_in(document: Document, prefilled: Prefilled) -> None:
-    """Make the access key a default, and a fresh token the example of each card token."""
+    """Fill in what the explorer's forms start with.
+
+    The access key becomes a default, and a fresh token the example of each card token. Swagger 2.0
+    has one example for a body, so the description of the body offers the PaymentMethod.
+    """
     for _, operation in operations(document):
         for parameter in operation.get("parameters", []):
             if parameter.get("name") == "access_key":
                 parameter["default"] = prefilled.access_key
+            if parameter.get("name") == "stripe_info":
+                body = json.dumps({"coord_targeted_token": prefilled.new_payment_method()})
+                parameter["description"] += f". With a fresh PaymentMethod: `{body}`"
     for schema in document.get("definitions", {}).values():
         if token := schema.get("properties", {}).get("coord_targeted_token"):
             token["example"] = prefilled.new_token()

@@ -26,9 +26,10 @@ from app.web.worker import Worker
 PARTNER = "Demo Mobility"
 # Only the stand-in accepts it.
 SECRET_KEY = "sk_test_sandbox"  # noqa: S105 - not a secret
-# Which token evokes which answer, as printed at the start.
+# Which token or PaymentMethod evokes which answer, as printed at the start.
 ANSWERS = (
-    ("200", "the fresh token, once; tok_visa, tok_mastercard, tok_amex, any number of times"),
+    ("200", "the fresh token and the fresh PaymentMethod, each once"),
+    ("200", "tok_visa, tok_mastercard, tok_amex, any number of times"),
     ("200 after 30 s", "tok_standin_slow"),
     ("402 card_declined", "tok_chargeDeclined, tok_chargeDeclinedInsufficientFunds"),
     ("402 expired_card", "tok_chargeDeclinedExpiredCard"),
@@ -86,7 +87,9 @@ class Sandbox:
             an_hour_ago = int(time.time()) - 3600
             expired = {"sub": "demo-user", "iat": an_hour_ago - 60, "exp": an_hour_ago}
             self.expired_jwt = sign(expired)
-            prefilled = Prefilled(self.access_key, self.user_jwt, self.new_token)
+            prefilled = Prefilled(
+                self.access_key, self.user_jwt, self.new_token, self._standin.new_payment_method
+            )
             self._app = create_app(self._settings, prefilled)
             self._cleanup = cleanup.pop_all()
 
@@ -111,17 +114,18 @@ class Sandbox:
         lines = [
             "Coord Users API, sandbox. Stripe is a stand-in on this machine; Ctrl-C ends it all.",
             "",
-            f"Explorer     {self.url}/v1/users/ui/",
-            f"Access key   {self.access_key}",
-            f"User JWT     {self.user_jwt}",
-            f"Test JWT     {self.test_jwt}",
-            f"Expired JWT  {self.expired_jwt}",
-            f"Fresh token  {token}",
-            f"Stand-in     {self._standin.url} (key {SECRET_KEY})",
-            f"Issuer       {self._issuer.url}/jwks.json (POST /rotate for a new key and a JWT)",
-            f"Database     {self._settings.database_url}",
+            f"Explorer             {self.url}/v1/users/ui/",
+            f"Access key           {self.access_key}",
+            f"User JWT             {self.user_jwt}",
+            f"Test JWT             {self.test_jwt}",
+            f"Expired JWT          {self.expired_jwt}",
+            f"Fresh token          {token}",
+            f"Fresh PaymentMethod  {self._standin.new_payment_method()}",
+            f"Stand-in             {self._standin.url} (key {SECRET_KEY})",
+            f"Issuer               {self._issuer.url}/jwks.json (POST /rotate: a new key and JWT)",
+            f"Database             {self._settings.database_url}",
             "",
-            "The answer depends on the token:",
+            "The answer depends on `coord_targeted_token`:",
             "",
             *(f"{answer:<22}  {tokens}" for answer, tokens in ANSWERS),
             "",

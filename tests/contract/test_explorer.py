@@ -52,8 +52,13 @@ def contract() -> Contract:
 
 @pytest.fixture
 def prefilled() -> Prefilled:
-    number = itertools.count(1)
-    return Prefilled("demo_key", JWT, lambda: f"tok_fresh_{next(number)}")
+    tokens, payment_methods = itertools.count(1), itertools.count(1)
+    return Prefilled(
+        "demo_key",
+        JWT,
+        lambda: f"tok_fresh_{next(tokens)}",
+        lambda: f"pm_fresh_{next(payment_methods)}",
+    )
 
 
 @pytest.fixture

@@ -23,8 +23,13 @@ CONTRACT = Contract.shipped("swagger.yaml")
 
 @pytest.fixture
 def prefilled() -> Prefilled:
-    number = itertools.count(1)
-    return Prefilled("demo_key", JWT, lambda: f"tok_fresh_{next(number)}")
+    tokens, payment_methods = itertools.count(1), itertools.count(1)
+    return Prefilled(
+        "demo_key",
+        JWT,
+        lambda: f"tok_fresh_{next(tokens)}",
+        lambda: f"pm_fresh_{next(payment_methods)}",
+    )
 
 
 @pytest.fixture
@@ -195,11 +200,25 @@ def test_sandbox_fills_in_the_access_key_and_a_token(sandbox: FlaskClient, form:
     assert token["example"] == "tok_fresh_1"
 
 
-def test_each_load_in_the_sandbox_has_a_fresh_token(sandbox: FlaskClient) -> None:
-    """A token is for one use."""
+def test_each_load_in_the_sandbox_has_a_fresh_token_and_payment_method(
+    sandbox: FlaskClient,
+) -> None:
+    """Each is for one use."""
     texts = [sandbox.get(f"/v1/users/{form}").text for form in FORMS]
-    found = [re.findall(r"tok_fresh_\d+", text) for text in texts]
-    assert found == [["tok_fresh_1"], ["tok_fresh_2"], ["tok_fresh_3"]]
+    for kind in ("tok", "pm"):
+        found = [re.findall(rf"{kind}_fresh_\d+", text) for text in texts]
+        assert found == [[f"{kind}_fresh_1"], [f"{kind}_fresh_2"], [f"{kind}_fresh_3"]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sandbox_offers_a_payment_method(sandbox: FlaskClient, form: str) -> None:
+    """The description of the body has one that can be copied: a body has one example only."""
+    operation = fetch(sandbox, form)["paths"]["/user/current/stripe_info"]["post"]
+    body = operation.get("requestBody") or operation["parameters"][-1]
+    assert body["description"] == (
+        "A `StripeInfo` object. With a fresh PaymentMethod:"
+        ' `{"coord_targeted_token": "pm_fresh_1"}`'
+    )
 
 
 def test_filling_in_does_not_change_the_contract(sandbox: FlaskClient) -> None:

@@ -58,6 +58,16 @@ def save(sandbox: Printed, token: str, jwt: str | None = None) -> httpx.Response
     )
 
 
+def test_printed_payment_method_is_saved(sandbox: Printed) -> None:
+    """It becomes the card of the customer that a token made, as often as it is sent."""
+    customer = save(sandbox, "tok_visa").json()["customer_id"]
+    payment_method = sandbox.value("Fresh PaymentMethod")
+    assert payment_method.startswith("pm_standin_")
+    for _ in range(2):
+        answer = save(sandbox, payment_method)
+        assert (answer.status_code, answer.json().get("customer_id")) == (200, customer)
+
+
 def test_printed_test_jwt_is_refused(sandbox: Printed) -> None:
     """403 test_user."""
     answer = save(sandbox, sandbox.value("Fresh token"), sandbox.value("Test JWT"))
