@@ -14,7 +14,8 @@ transition:
                                open
 
 settled: nothing is in progress; what the row says is true at Stripe.
-leased: one process works on one attempt, until a time; no other process touches it.
+leased: one process works on one attempt, until a time; no other process touches it. An attempt
+        to forget the user begins with `claim_to_forget`, and ends with `erase`: no row is left.
 open: only Stripe knows the outcome. The next process, for the user's next request or as the
       completer, takes the attempt over and asks again.
 
@@ -28,8 +29,8 @@ Why that keeps the rule:
 4. A new key is made only if the old one is known not to have been executed: Stripe said so, or
    what Stripe has now does not show it, at a time when no call under the old key can still be on
    its way.
-5. Only a clear answer settles a row, and only if it bears the marks of this attempt. Everything
-   else leaves the row open.
+5. A row is settled only by a clear answer that bears the marks of this attempt, or if Stripe is
+   known to have executed no call of it (`withdraw`). Everything else leaves the row open.
 6. No transaction is open, and no connection to the database held, while Stripe is asked.
 
 `Customers.save_card` waits for the row, `app.customers.settle` has a table of what follows from
