@@ -32,6 +32,19 @@ def test_sandbox_gives_200_with_nothing_typed(page: Page, sandbox: Sandbox) -> N
     assert second["coord_targeted_token"] != first["coord_targeted_token"]
 
 
+def test_payment_method_that_is_offered_is_saved(page: Page, sandbox: Sandbox) -> None:
+    """A body with a fresh PaymentMethod stands above the form, to be copied into it."""
+    explore(page, sandbox.url)
+    saving(page).get_by_role("button", name="Try it out").click()
+    token = execute(saving(page))
+    row = saving(page).locator('tr[data-param-name="stripe_info"]')
+    body = row.locator("p code", has_text="pm_standin_").inner_text()
+    field(saving(page), "stripe_info").fill(body)
+    saved = execute(saving(page))
+    assert saved.status == "200"
+    assert saved.body == {**json.loads(body), "customer_id": token.body["customer_id"]}
+
+
 def test_one_operation_is_open_and_the_other_is_filled_in_too(page: Page, sandbox: Sandbox) -> None:
     """The one that saves a card; the other, once unfolded, tells of the user whose card it is."""
     explore(page, sandbox.url)
@@ -75,6 +88,7 @@ def test_errors_show_as_documented(
     answer = execute(saving(page))
     assert (answer.status, answer.body["code"]) == (status, code)
     documented = saving(page).locator(f'.responses-table tr[data-code="{status}"]').last
+    documented.get_by_role("tab", name="Example Value").click()
     example = json.loads(documented.locator(".example code").inner_text())
     assert example["status"] == answer.body["status"] == int(status)
     assert answer.body.keys() <= example.keys()

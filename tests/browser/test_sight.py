@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 SEED = Path(__file__).parent.parent / "data" / "seed.yaml"
+LAPTOP = {"width": 1366, "height": 768}
 NARROW = {"width": 375, "height": 667}
 # Names each text whose contrast is too small: its colour laid over all that is behind it, by the
 # relative luminance of https://www.w3.org/TR/WCAG22/#dfn-relative-luminance.
@@ -90,15 +91,33 @@ def too_wide(page: Page) -> list[str]:
     )
 
 
+def test_first_screen_of_a_laptop_has_all_that_is_needed(page: Page, sandbox: Sandbox) -> None:
+    """What the service is, that this is the sandbox, and the button to try it; examples fold."""
+    page.set_viewport_size(LAPTOP)
+    explore(page, sandbox.url)
+    for shown in (
+        page.get_by_text("the user gets one lasting Stripe customer"),
+        page.get_by_text("This is the sandbox"),
+        saving(page).get_by_role("button", name="Try it out"),
+    ):
+        box = shown.bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= LAPTOP["height"]
+    assert page.locator(".example").count() == 0
+    assert page.locator("details[open]").count() == 0
+
+
 def test_descriptions_of_the_seed_read_well(page: Page, sandbox: Sandbox) -> None:
     """The seed's text is there, word for word and once, its code in blocks with their lines."""
     [seed] = (one for one in yaml.safe_load_all(SEED.read_text()) if one)
     text = seed["info"]["description"]
     fence = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     explore(page, sandbox.url)
-    description = page.locator(".info .description")
+    description = page.locator(".info .description details")
+    summary = description.locator("summary")
+    summary.click()
     assert description.locator("pre > code").all_text_contents() == fence.findall(text)
-    rendered = " ".join(description.inner_text().split())
+    rendered = " ".join(description.inner_text().removeprefix(summary.inner_text()).split())
     assert rendered == " ".join(text.replace("`", "").split())
     assert page.get_by_text("Assuming your already have a customer").count() == 1
     assert [saving(page).count(), reading(page).count()] == [1, 1]

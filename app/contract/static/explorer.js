@@ -7,6 +7,11 @@ document.documentElement.classList.toggle("dark-mode", isDark);
 // The contract's first operation is open when the page is; the others are folded.
 let first = null;
 
+// Markdown within HTML needs empty lines around it.
+function folded(summary, text) {
+  return text && `<details><summary>${summary}</summary>\n\n${text}\n\n</details>`;
+}
+
 // Swagger UI gets a copy of the contract that suits it; what is promised stays as it is.
 function forReading(contract) {
   const [type] = contract.produces;
@@ -34,6 +39,11 @@ function forReading(contract) {
     }
   }
   contract.tags = contract.tags?.filter((tag) => shownTags.has(tag.name));
+  // It is longer than a screen, and stands above the first button.
+  contract.info.description = folded(
+    "How to make a token, and what it is for",
+    contract.info.description,
+  );
   return contract;
 }
 
@@ -43,6 +53,8 @@ const ui = SwaggerUIBundle({
   validatorUrl: null,
   deepLinking: true,
   docExpansion: "list",
+  // Examples fold: each is one click away, and the body's is open where it is typed in.
+  defaultModelRendering: "model",
   tryItOutEnabled: false,
   // In the sandbox nothing is kept: the next sandbox at this address has other credentials.
   persistAuthorization: Object.keys(prefilled).length === 0,
