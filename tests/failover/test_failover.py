@@ -16,8 +16,11 @@ from failover.load import CLIENTS, Load
 from failover.network import Network
 from failover.picture import draw
 from faults.world import World
+from sqlalchemy import select
 from support.command import run
 from support.server_process import environ_of, serving
+
+from app.storage.tables import users
 
 pytestmark = pytest.mark.failover
 RESULTS = Path(__file__).parent / "results"
@@ -119,7 +122,7 @@ def lost_and_adopted(world: World, load: Load, environ: dict[str, str]) -> Count
     kinds = Counter(line.partition("\t")[0] for line in printed.splitlines())
     found = world.audit()
     assert {customer.id for customer in world.double.account.live()} == living
-    assert found.lost == []
+    assert found.lost == [], explained(world, found.lost, printed)
     assert [one for one in found.orphans if one not in printed] == []
     return Counter(
         saved=len(load.cards),
@@ -129,6 +132,20 @@ def lost_and_adopted(world: World, load: Load, environ: dict[str, str]) -> Count
         adopted=kinds["adopted"],
         duplicate=kinds["duplicate"],
     )
+
+
+def explained(world: World, lost: list[str], printed: str) -> list[object]:
+    """Return what the database, Stripe and `reconcile` say of users that are lost still."""
+    subjects = [one.partition(":")[0] for one in lost]
+    with world.database.reading() as connection:
+        rows = connection.execute(select(users).where(users.c.subject.in_(subjects))).all()
+    said: list[object] = [row._asdict() for row in rows]
+    for one in lost:
+        customer = world.double.account.customers[one.partition(": ")[2]]
+        user = customer.metadata["coord_user"]
+        said += [it for it in world.double.account.live() if it.metadata["coord_user"] == user]
+        said += [line for line in printed.splitlines() if customer.id in line]
+    return said
 
 
 def publish(figures: list[Figures]) -> None:
