@@ -1,4 +1,4 @@
-"""Clients in JavaScript and TypeScript: swagger-client, and one that OpenAPI Generator writes."""
+"""Clients in JavaScript and TypeScript: swagger-client, OpenAPI Generator's, and openapi-fetch."""
 
 from __future__ import annotations
 
@@ -51,12 +51,29 @@ class GeneratedTypeScript(Node):
     def __init__(self, document: str, folder: Path) -> None:
         install()
         generate("typescript-fetch", document, folder / "client", importFileExtension=".js")
-        shutil.copy(HERE / "node" / "generated.ts", folder)
-        (folder / "package.json").write_text('{"type": "module"}')
-        compiler = HERE / "node_modules" / "typescript" / "bin" / "tsc"
-        target = ("--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom")
-        run("node", str(compiler), "--strict", *target, str(folder / "generated.ts"))
-        super().__init__(document, folder / "generated.js")
+        super().__init__(document, compiled("generated", folder))
+
+
+class OpenapiFetch(Node):
+    """openapi-fetch, with the types that openapi-typescript makes of the contract as OpenAPI 3."""
+
+    kinds = dict.fromkeys((401, 402, 403, 422), "error") | {200: "data"}
+
+    def __init__(self, document: str, folder: Path) -> None:
+        install()
+        openapi = document.replace("/swagger.json", "/openapi.json")
+        run_installed("openapi-typescript", openapi, "-o", str(folder / "types.ts"))
+        (folder / "node_modules").symlink_to(HERE / "node_modules")
+        super().__init__(document, compiled("openapi_fetch", folder))
+
+
+def compiled(name: str, folder: Path) -> Path:
+    """Compile a program of ours, strictly, against what a generator has put into the folder."""
+    shutil.copy(HERE / "node" / f"{name}.ts", folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    target = ("--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom")
+    run_installed("tsc", "--strict", *target, str(folder / f"{name}.ts"))
+    return folder / f"{name}.js"
 
 
 def install() -> None:
@@ -75,3 +92,8 @@ def run(program: str, *words: str, cwd: Path | None = None) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def run_installed(program: str, *words: str) -> str:
+    """Run a program of the installed packages, and return its stdout."""
+    return run("node", str(HERE / "node_modules" / ".bin" / program), *words)

@@ -1,15 +1,18 @@
-"""Clients in Python: bravado, and one that OpenAPI Generator writes."""
+"""Clients in Python: bravado, OpenAPI Generator's, and openapi-python-client's."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from clients.calls import Call, Outcome
-from clients.generator import generate
+from clients.generator import DEADLINE, generate
 
 
 class Bravado:
@@ -85,3 +88,46 @@ class GeneratedPython:
                 kind = f"{type(error).__name__} with {type(problem).__name__}"
                 return Outcome(error.status, kind, problem.to_dict())
         return Outcome(answer.status_code, type(answer.data).__name__, answer.data.to_dict())
+
+
+class OpenapiPythonClient:
+    """Written by openapi-python-client, which reads OpenAPI 3 alone, without a warning."""
+
+    kinds: ClassVar = dict.fromkeys((401, 402, 403, 422), "Problem") | {
+        200: "PostStripeInfoSavedStripeInfo"
+    }
+
+    def __init__(self, document: str, folder: Path) -> None:
+        self._base = document.removesuffix("/swagger.json")
+        options = ("--meta", "none", "--fail-on-warning", "--output-path", str(folder / "opc"))
+        run_module(
+            "openapi_python_client", "generate", "--url", f"{self._base}/openapi.json", *options
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(folder))
+            names = ("opc", "opc.models", "opc.api.users.post_stripe_info")
+            self._client, self._models, self._operation = map(importlib.import_module, names)
+
+    def save(self, call: Call) -> Outcome:
+        """Call the operation with a client that has the bearer token."""
+        with self._client.AuthenticatedClient(self._base, token=call.user_jwt) as client:
+            body = self._models.StripeInfo(coord_targeted_token=call.token)
+            answer = self._operation.sync_detailed(
+                client=client, body=body, access_key=call.access_key
+            )
+        told = answer.parsed
+        return Outcome(int(answer.status_code), type(told).__name__, told.to_dict())
+
+
+def run_module(name: str, *words: str) -> None:
+    """Run a generator that is a module of Python; beside it are the programs that it calls."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", name, *words],
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, done.stdout

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from clients.calls import Call, Client
 from clients.generator import run
-from clients.node_clients import GeneratedTypeScript, SwaggerClient
-from clients.python_clients import Bravado, GeneratedPython
+from clients.node_clients import GeneratedTypeScript, OpenapiFetch, SwaggerClient
+from clients.python_clients import Bravado, GeneratedPython, OpenapiPythonClient
 from support.sandboxed import Printed
 
 pytestmark = [
@@ -18,7 +18,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing .*resolver is deprecated"),
 ]
 
-CLIENTS: list[Any] = [Bravado, GeneratedPython, SwaggerClient, GeneratedTypeScript]
+CLIENTS: list[Any] = [
+    *(Bravado, GeneratedPython, SwaggerClient, GeneratedTypeScript),
+    *(OpenapiPythonClient, OpenapiFetch),
+]
 
 
 @pytest.fixture(scope="module", params=CLIENTS, ids=lambda client: client.__name__)
