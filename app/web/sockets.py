@@ -49,9 +49,9 @@ def _bind(family: int, address: tuple[str | int, ...]) -> socket.socket | None:
     with contextlib.ExitStack() as cleanup:
         try:
             sock = cleanup.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            if os.name == "posix":
-                # A restarted server takes the port though old connections to it are remembered.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # A restarted server takes the port though old connections to it are remembered;
+            # elsewhere than on POSIX systems, two servers could share it.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name == "posix")
             if family == socket.AF_INET6:
                 # By default some systems take IPv4 at `::`, some do not, nor does asyncio.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

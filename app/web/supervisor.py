@@ -143,9 +143,7 @@ class Supervisor:
         child.started_at = time.monotonic()
         # A signal that comes before the worker has handlers of its own waits until it has.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _numbers(HANDLED))
-        child.pid = os.fork()
-        if not child.pid:
-            self._become_worker(child, other, before)
+        child.pid = os.fork() or self._become_worker(child, other, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         other.close()
 

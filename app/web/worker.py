@@ -179,7 +179,8 @@ class _Generation:
         self.edge = edge
         self.ready = asyncio.Event()
         self.server = Server(config_for(edge, edge.settings), self.ready.set)
-        self.task = asyncio.create_task(self.server.serve([sock.dup() for sock in sockets]))
+        self.sockets = [sock.dup() for sock in sockets]
+        self.task = asyncio.create_task(self.server.serve(self.sockets))
 
     async def end(self) -> None:
         """Take no more requests, and finish those in flight."""
@@ -202,6 +203,8 @@ async def _start(edge: Edge, sockets: Sequence[socket.socket]) -> _Generation:
         try:
             await new.task
         except OSError as error:
+            for sock in new.sockets:
+                sock.close()
             raise ConfigurationError(f"Cannot listen: {error.strerror}") from None
     return new
 

@@ -132,6 +132,8 @@ def serving(settings: Settings, log: Path, *words: str, **options: Any) -> Itera
     server = ServerProcess(settings, log, *words, **options)
     try:
         server.wait_until_ready()
+        # One of several workers may respond before the others have begun.
+        server.wait_for_event("serving")
         yield server
         if server.process.poll() is None:
             server.stop()

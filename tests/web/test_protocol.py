@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -221,6 +222,19 @@ def test_nothing_is_begun_for_a_caller_who_has_gone(
         told = httpx.get(f"{service.url}/metrics").text
     assert 'coord_users_requests_total{code="caller_is_gone",status="499"} 1.0' in told
     assert not re.search(r"coord_users_stripe_seconds_count\{.*\} [1-9]", told)
+
+
+def test_caller_of_a_closed_connection_has_gone() -> None:
+    """Whatever the system says of its socket."""
+    here, there = socket.socketpair()
+    with here, there:
+        inner: Any = SimpleNamespace(is_closing=lambda: False, get_extra_info=lambda _name: here)
+        reader: Any = object()
+        loop: Any = object()
+        closed = transport.GracefulTransport(inner, loop, reader)
+        assert not closed.caller_is_gone(received_at=0.0)
+        closed.detach()
+        assert closed.caller_is_gone(received_at=0.0)
 
 
 def test_caller_who_has_gone_where_the_system_does_not_tell(

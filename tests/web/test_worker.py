@@ -1,5 +1,6 @@
 """The signals that a serving process gets, alike with one worker and with several."""
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,7 +20,9 @@ from support.server_process import ServerProcess, serving
 from support.serving import PATH, Caller, Partner
 
 from app.config import Settings
+from app.errors import ConfigurationError
 from app.sandbox.standin.server import StandIn
+from app.web import worker
 
 BOTH = pytest.mark.parametrize("workers", ["1", "2"])
 # How long a process may take to stop besides DRAIN_SECONDS and REQUEST_TIMEOUT, in seconds.
@@ -86,6 +90,8 @@ def test_drain(settings: Settings, partner: Partner, tmp_path: Path, workers: st
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         server.wait_for_event("stopping", int(workers))
+        # It may come twice: from systemd, which sends it to all, and from the parent.
+        server.process.send_signal(signal.SIGTERM)
         told = httpx.get(f"{server.url}/readyz", trust_env=False)
         assert (told.status_code, told.text) == (503, "stopping")
         # The caller turns elsewhere with its next request.
@@ -193,6 +199,67 @@ def test_interrupted_before_it_serves(tmp_path: Path, settings: Settings) -> Non
     server = ServerProcess(settings, tmp_path / "log", program=(sys.executable, program))
     assert server.process.wait(60) == 0
     assert (tmp_path / "log").read_text() == ""
+
+
+AT_A_LOSS = """
+import os, signal
+from app.cli import main
+from app.web.worker import Worker
+
+begin, reload = Worker.__init__, Worker._reload
+
+def begin_and_reload(self, build, *words, **options):
+    def reload_and_build():
+        os.kill(os.getpid(), signal.SIGHUP)
+        return build()
+    begin(self, reload_and_build, *words, **options)
+
+async def fail_to_reload(self, running):
+    def build():
+        raise RuntimeError("odd")
+    self._build = build
+    return await reload(self, running)
+
+Worker.__init__, Worker._reload = begin_and_reload, fail_to_reload
+main()
+"""
+
+
+def test_reload_that_fails_or_comes_too_early(settings: Settings, tmp_path: Path) -> None:
+    """Before it serves there is nothing to reload; after a failure, what served before goes on."""
+    program = tmp_path / "at_a_loss.py"
+    program.write_text(AT_A_LOSS)
+    with serving(settings, tmp_path / "log", program=(sys.executable, program)) as server:
+        assert server.events("reload failed") == []
+        server.process.send_signal(signal.SIGHUP)
+        failed = server.wait_for_event("reload failed")
+        assert failed["error"] == "RuntimeError: odd"
+        assert server.get("/readyz") == "ready"
+
+
+class Anything:
+    """A service that starts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+
+
+def test_port_that_another_listens_at_first(settings: Settings) -> None:
+    """Both have bound it before either listens."""
+    with socket.socket() as first, socket.socket() as second:
+        for sock in (first, second):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        first.bind(("127.0.0.1", 0))
+        second.bind(first.getsockname())
+        first.listen()
+        edge: Any = Anything(settings)
+        with pytest.raises(ConfigurationError, match="Cannot listen: Address already in use"):
+            asyncio.run(worker._start(edge, [second]))
 
 
 def test_port_that_is_taken(tmp_path: Path, settings: Settings) -> None:
