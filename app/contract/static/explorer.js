@@ -53,8 +53,9 @@ const ui = SwaggerUIBundle({
   validatorUrl: null,
   deepLinking: true,
   docExpansion: "list",
-  // Examples fold: each is one click away, and the body's is open where it is typed in.
+  // Examples and models fold: each is one click away, and the body's is open where it is typed in.
   defaultModelRendering: "model",
+  defaultModelExpandDepth: 0,
   tryItOutEnabled: false,
   // In the sandbox nothing is kept: the next sandbox at this address has other credentials.
   persistAuthorization: Object.keys(prefilled).length === 0,
