@@ -1,7 +1,5 @@
 """The command `coord-users`. Results go to stdout, all else to stderr."""
 
-import dataclasses
-import gc
 import os
 import sys
 from pathlib import Path
@@ -14,26 +12,25 @@ from app.commands.forget import forget
 from app.commands.import_customers import import_customers
 from app.commands.partners import partner
 from app.commands.reconcile import installations, reconcile
+from app.commands.serve import serve
 from app.commands.shared import plainly, read_settings
 from app.commands.users import users
-from app.config import MAX_WORKERS, Settings
 from app.sandbox.sandbox import Sandbox
 from app.sandbox.standin.limits import LIVE
-from app.service import check_account, create_app
 from app.storage.database import Database
 from app.telemetry import logs
-from app.telemetry.metrics import Metrics
-from app.web import serve as serving
-from app.web.edge import Edge
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="coord-users")
 def main() -> None:
     """Coord's Users API: one lasting Stripe customer for each user."""
+    # A terminal that has not all letters, as one in latin-1, shows the others as escapes.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logs.configure(os.environ.get("LOG_FORMAT", "json"))
 
 
+main.add_command(serve)
 main.add_command(partner)
 main.add_command(access_key)
 main.add_command(forget)
@@ -62,38 +59,6 @@ def sandbox(port: int, keep: Path | None, stripe_limits: bool) -> None:
     logs.configure("console")
     with Sandbox(port, keep, LIVE if stripe_limits else None) as running:
         running.run(ready=lambda: click.echo(running.introduction()))
-
-
-@main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help=":: takes IPv4 as well.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
-@click.option(
-    "--uds",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PATH",
-    help="A Unix domain socket to listen at, in the place of host and port.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, MAX_WORKERS),
-    help="Processes that serve.  [default: WEB_CONCURRENCY, else 1]",
-)
-@plainly
-def serve(host: str, port: int, uds: Path | None, workers: int | None) -> None:
-    """Run the service."""
-    # What is built until then lasts: there is no garbage to collect.
-    gc.disable()
-    settings = read_settings()
-    settings.require_stripe_key()
-    if workers is not None:
-        settings = dataclasses.replace(settings, workers=workers)
-    check_account(settings)
-    serving.serve(_service, settings, host, port, uds)
-
-
-def _service(metrics: Metrics) -> Edge:
-    """Build the service from the settings as they are now: files of secrets may have changed."""
-    return create_app(Settings.from_environ(os.environ), metrics=metrics)
 
 
 @main.command()

@@ -153,21 +153,17 @@ def test_serve(
     assert "Traceback" not in log.read_text()
 
 
-@pytest.mark.long
-def test_serve_waits_for_workers_that_are_slow_to_start(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Uvicorn ends a worker that is mute for five seconds, as one that imports on a busy machine.
-
-    Here each Python sleeps for longer than that before it does anything.
-    """
-    monkeypatch.setattr("server_process.DEADLINE", 90.0)
-    slow = tmp_path / "slow"
-    slow.mkdir()
-    (slow / "sitecustomize.py").write_text("import time\ntime.sleep(5.5)\n")
-    log = tmp_path / "log"
-    with serving(settings, log, "--workers", "2", PYTHONPATH=str(slow)) as server:
-        assert server.get("/healthz") == "alive"
+def test_terminal_that_does_not_have_all_letters(tmp_path: Path, database_url: str) -> None:
+    """As one in latin-1: it shows escapes for the others, and the command does not fail."""
+    added = run(
+        *("partner", "add", "\u7528\u6237", "--issuer", "https://acme.example/"),
+        *("--audience", AUDIENCE, "--jwks-file", jwks_file(tmp_path)),
+        DATABASE_URL=database_url,
+    )
+    assert added.returncode == 0, added.stderr
+    listed = run("partner", "list", DATABASE_URL=database_url, PYTHONIOENCODING="latin-1")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "\\u7528\\u6237" in listed.stdout
 
 
 def test_database_that_cannot_be_reached() -> None:

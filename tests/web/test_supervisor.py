@@ -24,6 +24,14 @@ from app.web import supervisor
 supervisor.PAUSES = (0.0, 0.1, 0.2)
 main()
 """
+CRASHING = """
+from app import service
+
+def crash(*_, **__):
+    raise {raised}
+
+service.create_app = crash
+"""
 # From the time that a file exists, a worker hangs after 5 seconds: a start may take longer.
 WATCHFUL = """
 import pathlib, sys
@@ -132,10 +140,7 @@ def test_worker_that_fails_at_the_first_start(settings: Settings, tmp_path: Path
 @pytest.mark.parametrize("raised", ["ValueError('odd')", "SystemExit(7)"])
 def test_worker_that_crashes_at_its_start(settings: Settings, tmp_path: Path, raised: str) -> None:
     """An error that nobody foresaw is logged, and so is the status of one that just ends."""
-    crashing = (
-        f"from app import cli\ndef crash(*_, **__):\n    raise {raised}\ncli.create_app = crash\n"
-    )
-    words = program(tmp_path, crashing + IMPATIENT)
+    words = program(tmp_path, CRASHING.format(raised=raised) + IMPATIENT)
     log = tmp_path / "log"
     server = ServerProcess(settings, log, "--workers", "2", program=words)
     assert server.process.wait(60) == 1

@@ -189,11 +189,11 @@ def test_interrupted_before_it_serves(tmp_path: Path, settings: Settings) -> Non
     program = tmp_path / "slow.py"
     program.write_text(
         "import os, signal\n"
-        "from app import cli\n"
+        "from app import cli, service\n"
         "def slow(*_, **__):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    signal.pause()\n"
-        "cli.create_app = slow\n"
+        "service.create_app = slow\n"
         "cli.main()\n"
     )
     server = ServerProcess(settings, tmp_path / "log", program=(sys.executable, program))
