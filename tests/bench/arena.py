@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ class Arena:
         database_url: str = "",
         cores: set[int] = SERVER_CORE,
         workers: int = 1,
+        under: Sequence[str] = (),
         **environ: str,
     ) -> Iterator[Running]:
         """Run one server; once it has ended, see that its rows are what Stripe was asked.
@@ -93,6 +94,7 @@ class Arena:
             database_url: in the place of a fresh SQLite file.
             cores: where it may run.
             workers: how many processes it has.
+            under: a command that runs the server, such as valgrind.
             environ: further variables.
 
         Raises:
@@ -108,7 +110,7 @@ class Arena:
         with (
             Process([sys.executable, str(HERE / "stub.py")], LOAD_CORE) as stub,
             Process(
-                _command(name, port, workers),
+                [*under, *_command(name, port, workers)],
                 cores,
                 environ={
                     "ISSUER": ISSUER,

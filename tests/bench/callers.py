@@ -22,6 +22,8 @@ from jwt.algorithms import RSAAlgorithm
 ISSUER = "https://bench.example/"
 AUDIENCE = "https://api.coord.co"
 SECRET_KEY = "sk_test_bench"
+# How many JWTs are worth a process of their own.
+CHUNK = 500
 
 
 class Callers:
@@ -51,9 +53,12 @@ class Callers:
         (folder / "jwks.json").write_text(key)
         self.template = folder / "template.db"
         self.access_key = self.register(f"sqlite:///{self.template}")
-        with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-            sign = partial(_signed, pem, int(time.time()))
-            self.jwts = pool.map(sign, range(number), chunksize=500)
+        sign = partial(_signed, pem, int(time.time()))
+        if number <= CHUNK:
+            self.jwts = [sign(each) for each in range(number)]
+        else:
+            with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+                self.jwts = pool.map(sign, range(number), chunksize=CHUNK)
         # For wrk, which makes its requests itself.
         self.file = folder / "callers.txt"
         self.file.write_text("\n".join([self.access_key, *self.jwts]) + "\n")
