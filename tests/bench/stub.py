@@ -14,9 +14,10 @@ from typing import cast
 import uvloop
 
 TOKEN = re.compile(rb"(?:^|&)source=tok_(\w+)")
+METADATA = re.compile(rb"(?:^|&)metadata\[(\w+)\]=([^&]*)")
 KNOWN = re.compile(rb"POST /v1/customers/cus_(\w+) ")
 CUSTOMER = (
-    b'{"id": "cus_%s", "object": "customer", "livemode": false, "metadata": {},'
+    b'{"id": "cus_%s", "object": "customer", "livemode": false, "metadata": %s,'
     b' "default_source": "card_bench"}'
 )
 ANSWER = (
@@ -62,7 +63,10 @@ class Connection(asyncio.Protocol):
         known = KNOWN.match(head)
         self.account.calls += 1
         self.account.tokens.add(number)
-        answer = CUSTOMER % (known[1] if known else number)
+        # By which the caller knows that this is the answer to its call.
+        metadata = {name.decode(): value.decode() for name, value in METADATA.findall(body)}
+        customer = known[1] if known else number
+        answer = CUSTOMER % (customer, json.dumps(metadata).encode())
         if self.account.delay:
             asyncio.get_running_loop().call_later(self.account.delay, self.send, answer)
         else:
