@@ -1,6 +1,5 @@
 """One exchange with Stripe: sent within its time, read, and accepted only with its marks."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
@@ -15,7 +14,7 @@ from app.stripe_account import objects
 from app.stripe_account.objects import Unreadable
 from app.stripe_account.outcomes import CustomerGone, EmailRefused, KeyMismatch, OutcomeUnknown
 from app.stripe_account.readings import Call, Failure, reading
-from app.stripe_account.sdk_client import SdkClient
+from app.stripe_account.sdk_client import SdkClient, make_quiet
 from app.telemetry.trace import spent
 
 Answer = TypeVar("Answer")
@@ -28,10 +27,7 @@ log = structlog.get_logger()
 PAGE = 100
 # Stripe echoes the idempotency key of a POST, also with a refusal, but not with a 401.
 ECHO = "Idempotency-Key"
-# The SDK logs the bodies that it sends at DEBUG, card tokens included.
-logging.getLogger("stripe").setLevel(logging.WARNING)
-# The SDK would send the durations of calls, and keeps them in a file in HOME.
-stripe.enable_telemetry = False
+make_quiet()
 
 
 class Exchanges:
