@@ -8,7 +8,7 @@ import uuid
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update
+from sqlalchemy import Row, Update
 from sqlalchemy.exc import IntegrityError
 
 from app.customers import statements
@@ -28,12 +28,17 @@ from app.customers.upkeep import name_rows_of_the_version_before
 from app.customers.user import User, user_hash
 from app.errors import UsersApiError
 from app.storage.database import Database
+from app.storage.driver import DriverTransaction
 from app.storage.prepared import Prepared
 from app.telemetry import trace
 
 # In the place of a token: long enough to be decrypted, by no secret. The version before expects
 # one in each open attempt.
 NO_TOKEN = bytes(28)
+
+
+class _LimitReached(Exception):
+    """A user has had too many cards refused."""
 
 
 class Attempts:
@@ -67,7 +72,7 @@ class Attempts:
         self._claim = Prepared(statements.claim(dialect, limits), dialect)
         self._accept = Prepared(statements.ACCEPT, dialect)
         self._get = statements.get(limits)
-        self._refused = statements.refused_of_user(limits)
+        self._refused = Prepared(statements.refused_of_user(limits), dialect)
 
     def hash_of(self, user: User) -> bytes:
         """Return the hash that names a user."""
@@ -225,9 +230,7 @@ class Attempts:
             "payment_method_id": made if made.startswith(PAYMENT_METHOD_PREFIX) else None,
         }
         try:
-            with self._database.writing() as connection:
-                if self._accept.run(connection, values).rowcount != 1:
-                    raise LeaseLost
+            self._database.transact(partial(self._accept_once, values))
         except UsersApiError as error:
             if isinstance(error.__cause__, IntegrityError):
                 raise CustomerTaken(customer_id) from error
@@ -279,6 +282,10 @@ class Attempts:
             if connection.execute(statements.DELETE_USER, _held(attempt)).rowcount != 1:
                 raise LeaseLost
 
+    def _accept_once(self, values: dict[str, Any], transaction: DriverTransaction) -> None:
+        if transaction.changed(self._accept, values) != 1:
+            raise LeaseLost
+
     def _claim_once(
         self, user: User, token: str, request_id: str, attempt_id: str
     ) -> Attempt | None:
@@ -301,36 +308,43 @@ class Attempts:
             "p_payment_method": payment_method,
             "p_lease": self._lease,
         }
-        with self._database.writing() as connection:
-            # On a busy day most of the waiting is for this connection.
+
+        def claim(transaction: DriverTransaction) -> tuple[Any, ...] | None:
+            # On a busy day most of the waiting is for this transaction.
             trace.current().require_caller()
-            row = self._claim.run(connection, values).one_or_none()
-            if row is not None and row.refusal is not None and self._is_limited(connection, row.id):
-                connection.rollback()
-                return None
+            row = transaction.row(self._claim, values)
+            if row is not None and row[-1] is not None:
+                self._require_below_limit(transaction, row[0])
+            return row
+
+        try:
+            row = self._database.transact(claim)
+        except _LimitReached:
+            return None
         if row is None:
             return None
+        user_id, customer_id, started_at, step, _refusal = row
         return Attempt(
             id=attempt_id,
-            user_id=row.id,
+            user_id=user_id,
             user_hash=named,
             request_id=request_id,
             key=attempt_id,
             token=token,
             token_hash=hashed,
-            customer_id=row.attempt_customer_id,
+            customer_id=customer_id,
             email=user.email,
-            step=Step(row.step),
+            step=Step(step),
             payment_method=payment_method,
             holder=attempt_id,
             age=0.0,
             silence=0.0,
-            started_at=row.attempt_started_at,
-            sent_at=row.attempt_started_at,
+            started_at=started_at,
+            sent_at=started_at,
             is_taken_over=False,
         )
 
-    def _is_limited(self, connection: Connection, user_id: int) -> bool:
+    def _require_below_limit(self, transaction: DriverTransaction, user_id: int) -> None:
         """Count a user's refused cards once more, now that the row is locked.
 
         A statement of PostgreSQL that had to wait for the row continues with the row's latest
@@ -338,8 +352,9 @@ class Attempts:
         (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED). Only a
         refusal can reach the limit, so a user who was not refused last is not counted again.
         """
-        number: int = connection.execute(self._refused, {"p_user": user_id}).scalar_one()
-        return number >= self._limits.per_user
+        (number,) = transaction.row(self._refused, {"p_user": user_id}) or (0,)
+        if number >= self._limits.per_user:
+            raise _LimitReached
 
     def _change(self, statement: Update, attempt: Attempt, values: dict[str, Any]) -> Attempt:
         values = {**values, **_held(attempt), "p_lease": self._lease}

@@ -1,19 +1,22 @@
 """The database: SQLite with full durability, or PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, false, select, update
 
 from app.errors import StorageUnavailable
 from app.storage import schema, sqlite
 from app.storage.deadline_queue import DeadlineQueue
+from app.storage.driver import DriverTransaction
 from app.storage.durability import Durability, durability_of
 from app.storage.errors import is_read_only, storage_errors
 from app.storage.tables import installation, users
 from app.storage.urls import DatabaseUrl, parse
 from app.telemetry import trace
+
+Result = TypeVar("Result")
 
 # Transactions are short, so few connections serve many threads; more only queue in the database.
 CONNECTIONS = 10
@@ -80,6 +83,24 @@ class Database:
             yield connection
             with storage_errors(in_commit=True):
                 connection.commit()
+
+    def transact(self, work: Callable[[DriverTransaction], Result]) -> Result:
+        """Run a function in a transaction by the driver, and commit; for what each save does.
+
+        Args:
+            work: the transaction is rolled back if it raises anything.
+        """
+        with trace.spent("storage"), storage_errors(), self._write_queue:
+            transaction = DriverTransaction(self.engine)
+            is_committed = False
+            try:
+                result = work(transaction)
+                with storage_errors(in_commit=True):
+                    transaction.commit()
+                is_committed = True
+            finally:
+                transaction.close(is_committed=is_committed)
+        return result
 
     def installation(self) -> str:
         """Return this installation's id, which the first migration made."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, CursorResult, Dialect
+from sqlalchemy import ClauseElement, Dialect
 
 
 class Prepared:
@@ -15,17 +15,18 @@ class Prepared:
     Args:
         statement: its parameters have names, and types that the driver takes as they are.
         dialect: of the database.
+
+    Attributes:
+        sql: as the driver takes it.
     """
 
     def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
-        self._sql = str(compiled)
+        self.sql = str(compiled)
         self._constants = dict(compiled.params)
         self._positions: list[str] | None = getattr(compiled, "positiontup", None)
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
-        """Execute the statement with these values of its parameters."""
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """Return what the driver takes for these values of its parameters."""
         named = {**self._constants, **values}
-        if self._positions is None:
-            return connection.exec_driver_sql(self._sql, named)
-        return connection.exec_driver_sql(self._sql, tuple(named[it] for it in self._positions))
+        return named if self._positions is None else [named[name] for name in self._positions]

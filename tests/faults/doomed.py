@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, event
-
 from app.cli import main
 from app.customers.attempts import Attempts
 from app.storage.database import Database
@@ -53,16 +51,19 @@ for call in ("create_customer", "replace_source"):
     doomed(StripeAccount, call, "call")
 
 
-def committing(_connection: Connection) -> None:
-    hit(f"{getattr(here, 'label', '')}.before")
-
-
 opened = Database.__init__
 
 
 def opening(self: Database, url: str) -> None:
     opened(self, url)
-    event.listen(self.engine, "commit", committing)
+    dialect: Any = self.engine.dialect
+    commit = dialect.do_commit
+
+    def committing(connection: Any) -> None:
+        hit(f"{getattr(here, 'label', '')}.before")
+        commit(connection)
+
+    dialect.do_commit = committing
 
 
 Database.__init__ = opening  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ from typing import Any
 
 from faults.auditor import Acknowledged, Findings, audit
 from faults.double import Double
-from sqlalchemy import Connection, event, update
+from sqlalchemy import update
 
 from app.customers.attempts import Attempts
 from app.customers.calls import Calls
@@ -59,12 +59,13 @@ class Crashes:
             setattr(attempts, arrow, self._arrow(arrow, getattr(attempts, arrow)))
         for call in self.CALLS:
             setattr(stripe, call, self._call(getattr(stripe, call)))
-        self._engine = database.engine
-        event.listen(self._engine, "commit", self._committing)
+        self._dialect: Any = database.engine.dialect
+        self._commit = self._dialect.do_commit
+        self._dialect.do_commit = self._committing
 
     def end(self) -> None:
         """Watch no longer."""
-        event.remove(self._engine, "commit", self._committing)
+        self._dialect.do_commit = self._commit
 
     def hit(self, point: str) -> None:
         """End here, or wait here once, if this is the point."""
@@ -100,14 +101,15 @@ class Crashes:
 
         return wrapped
 
-    def _committing(self, connection: Connection) -> None:
+    def _committing(self, connection: Any) -> None:
         if arrow := getattr(self._here, "arrow", ""):
             try:
                 self.hit(f"{arrow}.before")
             except Crash:
                 # The end of a process ends its transaction.
-                connection.connection.rollback()
+                connection.rollback()
                 raise
+        self._commit(connection)
 
 
 class House:
