@@ -6,13 +6,11 @@ and the event loop sends the complete response. `tests/contract/test_bridge.py` 
 upgrade of Connexion moves what is used here.
 """
 
-import asyncio
 import contextvars
 import functools
 import io
 import json
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import flask
@@ -31,6 +29,7 @@ from connexion.utils import inspect_function_arguments
 from starlette.types import Message, Receive, Scope, Send
 
 from app.contract.document import SAFE_METHODS
+from app.contract.threads import Threads
 from app.errors import ConfigurationError, NotFound
 from app.telemetry import trace
 
@@ -58,8 +57,8 @@ class WsgiBridge:
 
     def __init__(self, wsgi: Any, threads: int, read_threads: int) -> None:
         self._wsgi = wsgi
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
-        self._read_threads = ThreadPoolExecutor(read_threads, thread_name_prefix="read")
+        self._threads: Threads[tuple[Message, bytes]] = Threads(threads, "request")
+        self._read_threads: Threads[tuple[Message, bytes]] = Threads(read_threads, "read")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; errors of the WSGI application are raised here.
@@ -69,16 +68,15 @@ class WsgiBridge:
         """
         environ = build_environ(scope, io.BytesIO(await _read_body(receive)))  # type: ignore[arg-type]
         threads = self._read_threads if scope["method"] in SAFE_METHODS else self._threads
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        start, body = await loop.run_in_executor(threads, context.run, self._run, environ)
+        run = functools.partial(contextvars.copy_context().run, self._run, environ)
+        start, body = await threads.run(run)
         await send(start)
         await send({"type": "http.response.body", "body": body})
 
     def close(self) -> None:
         """Wait for the threads to end."""
-        self._threads.shutdown()
-        self._read_threads.shutdown()
+        self._threads.close()
+        self._read_threads.close()
 
     def _run(self, environ: Any) -> tuple[Message, bytes]:
         trace.current().require_caller()
