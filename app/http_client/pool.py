@@ -8,8 +8,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 
 import pycurl
 
@@ -63,20 +63,13 @@ class HttpClient:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
+    def within(self, seconds: float) -> AbstractContextManager[None]:
         """Set the deadline of this thread's exchanges inside the block, from resolving to the end.
 
         The connection is kept at the end of the block and not before, so that no other exchange
         uses it until the caller has looked at the response; see `discard`.
         """
-        scope = self._here.scope = _Scope(time.monotonic() + seconds)
-        try:
-            yield
-        finally:
-            del self._here.scope
-            if scope.handle is not None:
-                self._keep(scope.handle)
+        return _Scope(self._here, time.monotonic() + seconds, self._keep)
 
     def discard(self) -> None:
         """Close the connection of this thread's last exchange instead of keeping it."""
@@ -172,12 +165,24 @@ class HttpClient:
             handle.close()
 
 
-class _Scope:
+class _Scope(AbstractContextManager[None]):
     """What a thread has inside `HttpClient.within`."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(
+        self, here: threading.local, deadline: float, keep: Callable[[Handle], None]
+    ) -> None:
+        self._here = here
+        self._keep = keep
         self.deadline = deadline
         self.handle: Handle | None = None
+
+    def __enter__(self) -> None:
+        self._here.scope = self
+
+    def __exit__(self, *_: object) -> None:
+        del self._here.scope
+        if self.handle is not None:
+            self._keep(self.handle)
 
 
 def _not_proxied(named: str | None) -> str:

@@ -1,8 +1,7 @@
 """Errors of the database driver and of SQLAlchemy, raised as one error of the service."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,20 +12,24 @@ from app.errors import StorageUnavailable
 READ_ONLY = "25006"
 
 
-@contextmanager
-def storage_errors(*, in_commit: bool = False) -> Iterator[None]:
+class storage_errors(AbstractContextManager[None]):  # noqa: N801 - reads as what it does
     """Raise `StorageUnavailable` for an error of the database inside the block.
 
     Args:
         in_commit: whether the block commits, so that after most errors the outcome is unknown.
     """
-    try:
-        yield
-    except SQLAlchemyError as error:
+
+    def __init__(self, *, in_commit: bool = False) -> None:
+        self._in_commit = in_commit
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Raise the error of the service for one of SQLAlchemy."""
+        if not isinstance(error, SQLAlchemyError):
+            return
         # The first line names the problem; further lines may show what a row holds.
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
         unavailable = StorageUnavailable(inner=f"{type(error).__name__}: {reason}")
-        unavailable.is_commit_unknown = in_commit and not _is_rolled_back(error)
+        unavailable.is_commit_unknown = self._in_commit and not _is_rolled_back(error)
         raise unavailable from error
 
 
