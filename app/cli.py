@@ -1,4 +1,7 @@
-"""The command `coord-users`. Results go to stdout, all else to stderr."""
+"""The command `coord-users`. Results go to stdout, all else to stderr.
+
+A command imports what it needs when it runs, so that `--help` answers at once.
+"""
 
 import os
 import sys
@@ -6,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from app import checkup
 from app.commands.access_keys import access_key
 from app.commands.forget import forget
 from app.commands.import_customers import import_customers
@@ -15,16 +17,14 @@ from app.commands.reconcile import installations, reconcile
 from app.commands.serve import serve
 from app.commands.shared import plainly, read_settings
 from app.commands.users import users
-from app.sandbox.sandbox import Sandbox
-from app.sandbox.standin.limits import LIVE
-from app.storage.database import Database
-from app.telemetry import logs
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="coord-users")
 def main() -> None:
     """Coord's Users API: one lasting Stripe customer for each user."""
+    from app.telemetry import logs
+
     # A terminal that has not all letters, as one in latin-1, shows the others as escapes.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logs.configure(os.environ.get("LOG_FORMAT", "json"))
@@ -56,6 +56,10 @@ main.add_command(installations)
 @plainly
 def sandbox(port: int, keep: Path | None, stripe_limits: bool) -> None:
     """Everything on this machine, with a stand-in for Stripe and nothing to set up."""
+    from app.sandbox.sandbox import Sandbox
+    from app.sandbox.standin.limits import LIVE
+    from app.telemetry import logs
+
     logs.configure("console")
     with Sandbox(port, keep, LIVE if stripe_limits else None) as running:
         running.run(ready=lambda: click.echo(running.introduction()))
@@ -65,6 +69,8 @@ def sandbox(port: int, keep: Path | None, stripe_limits: bool) -> None:
 @plainly
 def migrate() -> None:
     """Bring the database's schema up to date."""
+    from app.storage.database import Database
+
     database = Database(read_settings().database_url)
     database.migrate()
     click.echo("The database is up to date.", err=True)
@@ -74,6 +80,8 @@ def migrate() -> None:
 @plainly
 def check() -> None:
     """Check the configuration and report what is wrong. Exit 1 if anything is."""
+    from app import checkup
+
     troubles = 0
     for result in checkup.check(read_settings()):
         troubles += bool(result.trouble)

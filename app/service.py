@@ -25,10 +25,10 @@ from app.customers.save_card import Customers
 from app.customers.timeouts import Timeouts
 from app.customers.token_cipher import TokenCipher
 from app.customers.upkeep import Upkeep
-from app.errors import ConfigurationError, StorageUnavailable, UsersApiError
+from app.errors import UsersApiError
 from app.handlers import Services
 from app.identity.credentials import Identity
-from app.storage.database import Database
+from app.storage.database import Database, open_migrated
 from app.stripe_account.account import StripeAccount
 from app.telemetry.metrics import CONTENT_TYPE_LATEST, Metrics
 from app.web.edge import MOST_READS, Edge
@@ -198,13 +198,7 @@ def open_database(settings: Settings) -> Database:
     Raises:
         ConfigurationError: it cannot be reached, or its schema is not this version's.
     """
-    database = Database(settings.database_url)
-    try:
-        if not database.is_migrated():
-            raise ConfigurationError("The database is not migrated: run `coord-users migrate`")
-    except StorageUnavailable as error:
-        raise ConfigurationError(f"The database cannot be used: {error.inner}") from None
-    return database
+    return open_migrated(settings.database_url)
 
 
 def _storage_trouble(database: Database) -> str:

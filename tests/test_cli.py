@@ -1,6 +1,8 @@
 """The command: results on stdout, all else on stderr, exit status 0 or not."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,31 @@ def test_serve(
     ):
         assert caller.save(standin.new_token()).status_code == 200
     assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["partner", "add", "--help"]])
+def test_help_imports_click_and_nothing_else(words: list[str]) -> None:
+    """A person waits for it: all that the commands need would take ten times as long."""
+    program = (
+        "import sys; from app.cli import main; main(sys.argv[1:], standalone_mode=False);"
+        "print(*{name.partition('.')[0] for name in sys.modules if 'editable' not in name})"
+    )
+    printed = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"import sys; sys.path[:0] = {sys.path!r}; {program}",
+            *words,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    modules = set(printed.stdout.splitlines()[-1].split()) - sys.stdlib_module_names
+    assert modules - {"__main__", "coverage"} == {"app", "click"}
 
 
 def test_terminal_that_does_not_have_all_letters(tmp_path: Path, database_url: str) -> None:

@@ -11,7 +11,6 @@ import click
 from app.config import Settings
 from app.errors import ConfigurationError, Misconfigured, StorageUnavailable
 from app.stripe_account.outcomes import OutcomeUnknown
-from app.telemetry import logs
 
 if TYPE_CHECKING:
     from app.storage.database import Database
@@ -38,6 +37,8 @@ def plainly(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
 
 def read_settings() -> Settings:
     """Read the settings from the environment, and log as they say."""
+    from app.telemetry import logs
+
     settings = Settings.from_environ(os.environ)
     logs.configure(settings.log_format)
     return settings
@@ -49,9 +50,9 @@ def open_database() -> "Database":
     Raises:
         ConfigurationError: It cannot be reached, or it is not migrated.
     """
-    from app import service
+    from app.storage.database import open_migrated
 
-    return service.open_database(read_settings())
+    return open_migrated(read_settings().database_url)
 
 
 def progress(words: str) -> None:

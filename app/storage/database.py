@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, false, select, update
 
-from app.errors import StorageUnavailable
+from app.errors import ConfigurationError, StorageUnavailable
 from app.storage import schema, sqlite
 from app.storage.deadline_queue import DeadlineQueue
 from app.storage.driver import DriverTransaction
@@ -152,6 +152,21 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def open_migrated(url: str) -> Database:
+    """Open a database that has this version's schema.
+
+    Raises:
+        ConfigurationError: it cannot be reached, or its schema is not this version's.
+    """
+    database = Database(url)
+    try:
+        if not database.is_migrated():
+            raise ConfigurationError("The database is not migrated: run `coord-users migrate`")
+    except StorageUnavailable as error:
+        raise ConfigurationError(f"The database cannot be used: {error.inner}") from None
+    return database
 
 
 def _engine(url: DatabaseUrl, timeout: float) -> Engine:
