@@ -84,6 +84,7 @@ class Arena:
         cores: set[int] = SERVER_CORE,
         workers: int = 1,
         under: Sequence[str] = (),
+        ours: Sequence[str] = (),
         **environ: str,
     ) -> Iterator[Running]:
         """Run one server; once it has ended, see that its rows are what Stripe was asked.
@@ -95,6 +96,7 @@ class Arena:
             cores: where it may run.
             workers: how many processes it has.
             under: a command that runs the server, such as valgrind.
+            ours: in the place of `coord-users`.
             environ: further variables.
 
         Raises:
@@ -110,7 +112,7 @@ class Arena:
         with (
             Process([sys.executable, str(HERE / "stub.py")], LOAD_CORE) as stub,
             Process(
-                [*under, *_command(name, port, workers)],
+                [*under, *_command(name, port, workers, ours or [tool("coord-users")])],
                 cores,
                 environ={
                     "ISSUER": ISSUER,
@@ -175,9 +177,9 @@ class Arena:
         return float(result["answers"] / result["seconds"])
 
 
-def _command(name: str, port: int, workers: int) -> list[str]:
+def _command(name: str, port: int, workers: int, ours: Sequence[str]) -> list[str]:
     if name == OURS:
-        return [tool("coord-users"), "serve", "--port", str(port), "--workers", str(workers)]
+        return [*ours, "serve", "--port", str(port), "--workers", str(workers)]
     if name == FLOOR:
         return [sys.executable, str(PEERS / "floor.py"), str(port)]
     if name == "flask_threads":

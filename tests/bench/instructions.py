@@ -24,16 +24,17 @@ from bench.load import Load, Run
 
 # Saves before any is counted: the interpreter specialises its bytecode, and caches fill.
 WARM, WARM_INSTRUMENTED = 60, 20
-# Saves of one sample, and samples. The median leaves out samples in which something runs by the
-# clock: the completer's round and the look-up of cached credentials, every 5 s each.
-SAVES, SAMPLES = 4, 15
+# Saves of one sample, and samples. The median leaves out a sample that the machine disturbed.
+SAVES, SAMPLES = 10, 5
 CALLERS = WARM + WARM_INSTRUMENTED + SAVES * SAMPLES
 # After a response, the server still logs the request, and its threads go to sleep; in seconds.
 REST = 0.1
 # How long callgrind may take to write a sample, in seconds.
 DUMP_SECONDS = 60.0
 # The last published figure, in millions, and how far above it `tox run -e instructions` fails.
-PUBLISHED, TOLERANCE = 5.34, 1.05
+PUBLISHED, TOLERANCE = 3.6, 1.05
+# The figure is of this Python: others execute other bytecode.
+PUBLISHED_ON = (3, 11)
 
 
 def main() -> None:
@@ -51,8 +52,15 @@ def main() -> None:
         for server in options.servers or [OURS]:
             millions = counted(arena, server, options.keep) / 1e6
             print(f"{LABELS[server]}: {millions:.3f} million instructions a save", flush=True)
-            if options.bound and server == OURS and millions > PUBLISHED * TOLERANCE:
-                sys.exit(f"more than {TOLERANCE} times the published {PUBLISHED} million")
+            if options.bound and server == OURS:
+                _require_bound(millions)
+
+
+def _require_bound(millions: float) -> None:
+    if sys.version_info[:2] != PUBLISHED_ON:
+        print("not held to the bound: the published figure is of another Python")
+    elif millions > PUBLISHED * TOLERANCE:
+        sys.exit(f"more than {TOLERANCE} times the published {PUBLISHED} million")
 
 
 def counted(arena: Arena, name: str, keep: Path | None = None) -> float:
@@ -69,7 +77,8 @@ def counted(arena: Arena, name: str, keep: Path | None = None) -> float:
     out = Path(keep or arena.folder).absolute() / f"callgrind.{name}"
     valgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}")
     # Hashes of texts decide how often look-ups collide.
-    with arena.serving(name, under=valgrind, PYTHONHASHSEED="0") as server:
+    still = (sys.executable, str(Path(__file__).with_name("still.py")))
+    with arena.serving(name, under=valgrind, ours=still, PYTHONHASHSEED="0") as server:
         save = functools.partial(next, _saves(server, arena.callers))
         # gunicorn's worker is a child of the process that was started.
         pid = str(server.process.newest())
