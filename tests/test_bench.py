@@ -94,6 +94,18 @@ def test_each_target_of_slow_days_can_be_missed(other: dict[str, Any], missed: i
     assert sum(row.met is False for row in rows(slow_results(**other))) == missed
 
 
+def test_pace_and_share_of_a_core_are_told() -> None:
+    told = {row.what: row for row in rows(slow_results(rate=25.0, cpu_percent=9.04))}
+    assert "25 requests/s, Stripe at 300 ms: our own time, median" in told
+    assert told["the same: share of one core"].measured == "9.0 % [9.0 to 9.0]"
+
+
+def test_instructions_stand_beside_the_times() -> None:
+    counted = results(GOOD, PEER) | {"instructions": {OURS: 3_512_345.6}}
+    line = next(it for it in markdown(counted).splitlines() if LABELS[OURS] in it)
+    assert line.endswith("| 3.51 |")
+
+
 @pytest.mark.parametrize(("ms", "met"), [(5.4, True), (5.6, False)])
 def test_growth_is_against_the_fewest_users(ms: float, met: bool) -> None:
     by_users = {"1000": [{"stored_ms": 5.0, "new_ms": 5.0}], "10000000": [{"stored_ms": ms}]}

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import growth, plots, readme, rounds, slow, table
-from bench.arena import Arena, WrongAnswer
+from bench import growth, instructions, plots, readme, rounds, slow, table
+from bench.arena import LABELS, Arena, WrongAnswer
 from bench.callers import Callers
 
 HERE = Path(__file__).parent
@@ -53,6 +53,8 @@ def _measure(folder: Path, options: argparse.Namespace, results: dict[str, Any])
     results["load"] = "wrk" if wrk else "own"
     arena = Arena(folder, Callers(folder, rounds.CALLERS), wrk)
     results["rounds"] = rounds.measured(arena, options.rounds, options.seconds)
+    if shutil.which("valgrind") and not options.quick:
+        results["instructions"] = {name: instructions.counted(arena, name) for name in LABELS}
     times = range(1 if options.quick else 3)
     length = 3.0 if options.quick else 5.0
     for name, measure in (
