@@ -1,7 +1,7 @@
 """What of the Stripe SDK is set up for this service; the only file that uses private parts of it.
 
 The SDK sends its requests through our HTTP client, which keeps connections. What it would do for
-each request and nobody uses is left out: that was a tenth of all the instructions of a save.
+each request, and the service does not use, is left out: a twelfth of all instructions of a save.
 `tests/stripe_account/test_sdk_client.py` fails when an upgrade of the SDK moves what is used here.
 """
 
