@@ -55,7 +55,7 @@ class DriverTransaction:
             raise self._translated(error) from error
 
     def close(self, *, is_committed: bool) -> None:
-        """Return the connection to the pool, after a rollback unless the transaction is committed."""
+        """Return the connection to the pool, after a rollback unless it is committed."""
         if not is_committed and self._connection.is_valid:
             try:
                 self._dialect.do_rollback(self._connection)
