@@ -12,9 +12,12 @@ import pytest
 from clients.node_clients import install, run_installed
 from clients.python_clients import run_module
 
+from app.contract.document import Contract
+from app.contract.openapi3 import from_swagger
 
-def fetched(document: str, form: str) -> dict[str, Any]:
-    with urllib.request.urlopen(document.replace("swagger.json", form)) as answer:
+
+def served(document: str) -> dict[str, Any]:
+    with urllib.request.urlopen(document.replace("swagger.json", "openapi.json")) as answer:
         return dict(json.load(answer))
 
 
@@ -33,7 +36,7 @@ def test_models_of_datamodel_code_generator_accept_the_examples(
     document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Strict models of pydantic, which keep each pattern and length of the contract."""
-    openapi = fetched(document, "openapi.json")
+    openapi = served(document)
     (tmp_path / "openapi.json").write_text(json.dumps(openapi))
     run_module(
         "datamodel_code_generator",
@@ -54,17 +57,15 @@ def test_models_of_datamodel_code_generator_accept_the_examples(
             models.StripeInfo.model_validate(odd)
 
 
-def test_the_derivation_agrees_with_that_of_swagger2openapi(document: str, tmp_path: Path) -> None:
+def test_the_derivation_agrees_with_that_of_swagger2openapi(tmp_path: Path) -> None:
     """But for what OpenAPI 3 can say and Swagger 2.0 cannot: a type per response, bearer tokens."""
     install()
-    (tmp_path / "swagger.json").write_text(json.dumps(fetched(document, "swagger.json")))
+    swagger = Contract.shipped("swagger.yaml").served("api.coord.co", "https")
+    (tmp_path / "swagger.json").write_text(json.dumps(swagger))
     run_installed(
         "swagger2openapi", str(tmp_path / "swagger.json"), "-o", str(tmp_path / "theirs.json")
     )
-    ours, theirs = (
-        fetched(document, "openapi.json"),
-        json.loads((tmp_path / "theirs.json").read_text()),
-    )
+    ours, theirs = from_swagger(swagger), json.loads((tmp_path / "theirs.json").read_text())
     for one in (ours, theirs):
         assert one.pop("openapi").startswith("3.0.")
     bearer = ours["components"]["securitySchemes"].pop("user_jwt")
