@@ -41,7 +41,7 @@ CHROMIUM_OPTIONS = [
 ISSUER = "https://by-hand.example/"
 AUDIENCE = "https://api.coord.co"
 SHARED_SECRET = "thirty-two bytes, or more than that"
-TELL_OF_VIOLATIONS = """
+LOG_VIOLATIONS = """
     document.addEventListener("securitypolicyviolation", (event) => {
         console.error(`the policy forbids ${event.violatedDirective} ${event.blockedURI}`);
     });
@@ -49,7 +49,7 @@ TELL_OF_VIOLATIONS = """
 
 
 class Server(NamedTuple):
-    """A server, and what a person needs to use it."""
+    """A server, and the credentials to use it."""
 
     url: str
     access_key: str
@@ -57,7 +57,7 @@ class Server(NamedTuple):
 
 
 class Sandbox(NamedTuple):
-    """What the sandbox tells of itself when it starts."""
+    """What the sandbox prints at its start."""
 
     url: str
     access_key: str
@@ -85,24 +85,24 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
             assert line, f"the sandbox ended: {text}{(folder / 'stderr').read_text()}"
             text += line
 
-        def told(pattern: str) -> str:
+        def printed(pattern: str) -> str:
             found = re.search(pattern, text)
             assert found, text
             return found[1]
 
         yield Sandbox(
-            told(r"Explorer +(\S+)/v1/users/ui/"),
-            told(r"Access key +(\S+)"),
-            told(r"User JWT +(\S+)"),
-            told(r"Test JWT +(\S+)"),
-            told(r"Stand-in +(\S+)"),
-            told(r"Stand-in .*\(key (\S+)\)"),
+            printed(r"Explorer +(\S+)/v1/users/ui/"),
+            printed(r"Access key +(\S+)"),
+            printed(r"User JWT +(\S+)"),
+            printed(r"Test JWT +(\S+)"),
+            printed(r"Stand-in +(\S+)"),
+            printed(r"Stand-in .*\(key (\S+)\)"),
         )
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
-    """Serve an empty page at another origin of this machine, and give its address."""
+    """Serve an empty page at another origin of this machine, and yield its address."""
 
     class Empty(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -180,17 +180,17 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Give an empty page that must not complain of anything, nor fetch anything from elsewhere.
+    """Yield an empty page. The test fails if it logs an error, or fetches from elsewhere.
 
-    Its last state is kept as a picture in artifacts/, for people to look at.
+    Its last state is stored as a screenshot in artifacts/.
     """
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     context.set_default_timeout(PATIENCE)
-    context.add_init_script(TELL_OF_VIOLATIONS)
+    context.add_init_script(LOG_VIOLATIONS)
     complaints: list[str] = []
 
-    def told(message: ConsoleMessage) -> None:
-        # Chromium tells of each answer of 400 or more; from the API, the tests ask for them.
+    def log(message: ConsoleMessage) -> None:
+        # Chromium logs each response of 400 or more; those of the API are wanted.
         is_refusal = "Failed to load resource" in message.text and "/stripe_info?" in str(
             message.location["url"]
         )
@@ -201,7 +201,7 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
         if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):
             complaints.append(f"fetched from elsewhere: {url}")
 
-    context.on("console", told)
+    context.on("console", log)
     context.on("weberror", lambda error: complaints.append(str(error.error)))
     context.on("request", lambda asked: fetched(asked.url))
     opened = context.new_page()
@@ -218,7 +218,7 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 def _process(
     folder: Path, environ: os._Environ[str] | dict[str, str], *words: str
 ) -> Iterator[queue.Queue[str]]:
-    """Run the command as long as needed; gives the lines of its stdout, and "" at its end."""
+    """Run the command; yield the lines of its stdout, and "" at its end."""
     lines: queue.Queue[str] = queue.Queue()
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(

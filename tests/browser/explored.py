@@ -33,7 +33,7 @@ def saving(page: Page) -> Locator:
 
 
 def reading(page: Page) -> Locator:
-    """Find the operation that tells of the user, which is folded at first."""
+    """Find the operation that reads the user, which is folded at first."""
     return page.locator("#operations-Users-get_user")
 
 
@@ -49,7 +49,7 @@ def field(operation: Locator, name: str) -> Locator:
 
 
 def execute(operation: Locator) -> Shown:
-    """Press "Execute", and read what is shown then."""
+    """Press "Execute", and return what is shown then."""
     with operation.page.expect_request(ASKED) as asked:
         operation.get_by_role("button", name="Execute").click()
     return shown(operation, asked.value)
@@ -66,7 +66,7 @@ def shown(operation: Locator, request: Request) -> Shown:
 
 
 def authorize(page: Page, user_jwt: str) -> None:
-    """Give the user's JWT in the dialog, by hand."""
+    """Enter the user's JWT in the dialog."""
     page.locator(".auth-wrapper > .authorize").click()
     dialog = page.locator(".dialog-ux")
     dialog.get_by_role("textbox").fill(user_jwt)

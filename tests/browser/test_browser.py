@@ -1,7 +1,7 @@
-"""The explorer as people meet it: in a browser, against a real server.
+"""The explorer in a browser, against a real server.
 
-The fixture `page` also fails a test when the browser complains: of an error in a script, of
-something that the page's policy forbids, of a file that is missing or comes from elsewhere.
+The fixture `page` also fails a test when the browser reports an error in a script, a violation of
+the page's policy, or a file that is missing or comes from elsewhere.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def test_payment_method_that_is_offered_is_saved(page: Page, sandbox: Sandbox) -
 
 
 def test_one_operation_is_open_and_the_other_is_filled_in_too(page: Page, sandbox: Sandbox) -> None:
-    """The one that saves a card; the other, once unfolded, tells of the user whose card it is."""
+    """The one that saves a card; the other, once unfolded, reads the user whose card it is."""
     explore(page, sandbox.url)
     assert page.locator(".opblock").evaluate_all("(all) => all.map((one) => one.id)") == [
         "operations-Users-post_stripe_info",
@@ -78,7 +78,7 @@ def test_one_operation_is_open_and_the_other_is_filled_in_too(page: Page, sandbo
 def test_errors_show_as_documented(
     page: Page, sandbox: Sandbox, name: str, typed: str, status: str, code: str
 ) -> None:
-    """What is typed counts; the answer has the form of the example beside it, and explains itself.
+    """The response has the form of the documented example, and links to the page of its error.
 
     The example is shown although it is of another type than the answers that succeed.
     """

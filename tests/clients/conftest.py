@@ -13,7 +13,7 @@ from support.sandboxed import COMMAND, Printed
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Printed]:
-    """Give a sandbox: the real service in a process of its own."""
+    """Yield a sandbox: the real service in a process of its own."""
     with subprocess.Popen(
         [COMMAND, "sandbox", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -31,12 +31,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Printed]:
 
 @pytest.fixture(scope="session")
 def document(sandbox: Printed) -> str:
-    """Give the address of the served document."""
+    """Return the address of the served document."""
     return sandbox.value("Explorer").replace("/ui/", "/swagger.json")
 
 
 @pytest.fixture(scope="session")
 def good(sandbox: Printed) -> Call:
-    """Give a call that succeeds, once and again: the token is the user's latest."""
+    """Return a call that succeeds, once and again: the token is the user's latest."""
     told = (sandbox.value(name) for name in ("Access key", "User JWT", "Fresh token"))
     return Call(*told)

@@ -28,7 +28,7 @@ CLIENTS: list[Any] = [
 def client(
     request: pytest.FixtureRequest, document: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Client:
-    """Give each client in turn, made from the served document."""
+    """Return each client in turn, made from the served document."""
     made: Client = request.param(document, tmp_path_factory.mktemp(request.param.__name__))
     return made
 

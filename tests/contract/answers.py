@@ -43,7 +43,7 @@ def operation_at(document: Schema, path: str, method: str) -> tuple[str, Schema]
 
 
 def faults_of(response: httpx.Response) -> list[str]:
-    """Tell what of an answer of the shipped contract's operation that contract does not say."""
+    """Return what of an answer of the shipped contract's operation that contract does not say."""
     asked = response.request
     return list(
         faults(
@@ -73,7 +73,7 @@ def faults(
     headers: Mapping[str, str],
     body: bytes | str,
 ) -> Iterator[str]:
-    """Tell what of an answer the contract does not say.
+    """Yield what of an answer the contract does not say.
 
     Args:
         document: the contract.
@@ -86,15 +86,15 @@ def faults(
         if status not in documented:
             yield f"{status} where there is no operation"
             return
-        told: Schema = {"schema": {"$ref": "#/definitions/Problem"}, "headers": {}}
+        documented: Schema = {"schema": {"$ref": "#/definitions/Problem"}, "headers": {}}
         types = ["application/problem+json"]
     elif str(status) not in found[1]["responses"]:
         yield f"the status {status} is not documented"
         return
     else:
-        told = found[1]["responses"][str(status)]
-        types = list(told["examples"])
-        yield from _faults_of_headers(told.get("headers", {}), status, headers)
+        documented = found[1]["responses"][str(status)]
+        types = list(documented["examples"])
+        yield from _faults_of_headers(documented.get("headers", {}), status, headers)
     if method.upper() == "HEAD":
         return
     if headers.get("content-type") not in types:
@@ -104,17 +104,21 @@ def faults(
     except ValueError:
         yield f"the body of {status} is no JSON"
         return
-    for fault in _validator(json.dumps(document), json.dumps(told["schema"])).iter_errors(value):
+    for fault in _validator(json.dumps(document), json.dumps(documented["schema"])).iter_errors(
+        value
+    ):
         where = ".".join(map(str, fault.absolute_path)) or "the body"
         yield f"{where} of {status} breaks `{fault.validator}`"
 
 
-def _faults_of_headers(told: Schema, status: int, headers: Mapping[str, str]) -> Iterator[str]:
-    known = {name.lower() for name in told} | OF_HTTP | BY_STATUS.get(status, set())
+def _faults_of_headers(
+    documented: Schema, status: int, headers: Mapping[str, str]
+) -> Iterator[str]:
+    known = {name.lower() for name in documented} | OF_HTTP | BY_STATUS.get(status, set())
     for name in headers:
         if name not in known:
             yield f"the header {name} is not documented for {status}"
-    for name, schema in told.items():
+    for name, schema in documented.items():
         given = headers.get(name.lower())
         if given is None:
             yield f"the header {name} is missing from {status}"

@@ -25,12 +25,12 @@ class Break(NamedTuple):
 
 
 def is_major(old: Schema, new: Schema) -> bool:
-    """Tell whether the major version was raised, which is what allows to break clients."""
+    """Return whether the major version was raised, which is what allows to break clients."""
     return _major(new) > _major(old)
 
 
 def breaks(old: Schema, new: Schema) -> Iterator[Break]:
-    """Tell all that breaks."""
+    """Yield all that breaks."""
     if old.get("basePath", "") != new.get("basePath", ""):
         what = f"it was {old.get('basePath', '')} and is {new.get('basePath', '')}"
         yield Break("basePath", what, ALL)
@@ -185,7 +185,7 @@ def _told(value: Any) -> str:
 
 
 def _value(document: Schema, parameter: Schema) -> Schema:
-    """Give the schema of a parameter's value; outside the body, the parameter itself is one."""
+    """Return the schema of a parameter's value; outside the body, the parameter itself is one."""
     if "schema" in parameter:
         return flat(document, parameter["schema"])
     about = ("in", "name", "required", "collectionFormat", "allowEmptyValue")
@@ -212,7 +212,7 @@ def _without_echoes(new: Schema, old: Schema) -> Schema:
 
 
 def _gone(old: Schema, new: Schema, where: str = "") -> Iterator[str]:
-    """Tell the properties that an answer had, and has no more."""
+    """Yield the properties that an answer had, and has no more."""
     now = new.get("properties", {})
     for name, one in old.get("properties", {}).items():
         if name not in now:

@@ -82,7 +82,7 @@ OK = (*POST, "responses", "200")
 LISTED = ("paths", "/cards", "put", "responses", "200", "schema", "items", "properties")
 DECLINED = (*POST, "responses", "402")
 CARD = ("definitions", "Card")
-# Of a request alone, so that what widens it breaks nobody.
+# Of a request alone, so that widening it breaks no client.
 BODY = ("paths", "/cards", "put", "parameters", 0, "schema")
 SENT = (*BODY, "properties")
 
@@ -133,7 +133,7 @@ def both(*changes: Change) -> Change:
 
 
 def after(change: Change) -> Document:
-    """Give the document with one change."""
+    """Return the document with one change."""
     document = copy.deepcopy(BASE)
     change(document)
     return document

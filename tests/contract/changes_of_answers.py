@@ -1,4 +1,4 @@
-"""What breaks clients in what they get; each with a twin that breaks nobody."""
+"""What breaks clients in what they get; each with a twin that breaks no client."""
 
 from contract.changes import CARD, DECLINED, LISTED, OK, POST, Change, add, answer, both, drop, put
 

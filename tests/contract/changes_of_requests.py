@@ -1,4 +1,4 @@
-"""What breaks clients in what they send, and where; each with a twin that breaks nobody."""
+"""What breaks clients in what they send, and where; each with a twin that breaks no client."""
 
 from contract.changes import BODY, CARD, POST, SENT, Change, add, drop, put
 

@@ -1,4 +1,4 @@
-"""What is aimed at: a sandbox in a process of its own, or a deployment that somebody names."""
+"""The server under test: a sandbox in its own process, or the deployment that `--url` names."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ WITHOUT_LIMITS = {"REFUSALS_PER_USER": "1000", "REFUSALS_PER_PARTNER": "100000"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let somebody name a deployment."""
+    """Add the options that name a deployment."""
     parser.addoption("--url", help="a deployment, without the base path; else a sandbox is made")
     parser.addoption("--seed", type=int, help="instead of the random one, to see a run again")
     parser.addoption("--cases", type=int, help="how many random requests at most in each run")
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell each run's seed, as it is needed to see the same again."""
+    """Report the seed of each run, which repeats it."""
     if terminalreporter.config.option.markexpr != "contract":
         return
     for file in sorted(_artifacts(terminalreporter.config).glob("*/summary.txt")):
@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def artifacts(request: pytest.FixtureRequest) -> Path:
-    """Give the folder in which reports are kept."""
+    """Return the folder in which reports are kept."""
     return _artifacts(request.config)
 
 
@@ -54,7 +54,7 @@ def artifacts(request: pytest.FixtureRequest) -> Path:
 def target(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Target]:
-    """Give the named deployment, with credentials from the environment, or else a sandbox."""
+    """Yield the named deployment, with credentials from the environment, or else a sandbox."""
     if url := request.config.getoption("--url"):
         missing = [
             name for name in ("COORD_ACCESS_KEY", "COORD_USER_JWT") if not os.environ.get(name)

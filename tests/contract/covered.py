@@ -1,4 +1,4 @@
-"""How much of the contract has been tried, told from the exchanges that tests had with servers.
+"""How much of the contract was tried, by the exchanges that tests had with servers.
 
 Run by `tox -e contract` at its end: `python -m contract.covered FOLDER` reads each exchanges.jsonl
 in the folder, writes coverage.txt there, and exits with 1 where anything was left out.
@@ -34,7 +34,7 @@ class Operation(NamedTuple):
     """One operation, made ready to be looked up."""
 
     name: str
-    told: Schema
+    documented: Schema
     # By place; of the parameters outside the body.
     parameters: dict[str, Schema]
     body: Schema | None
@@ -46,17 +46,19 @@ class Contract:
 
     def __init__(self, document: Schema) -> None:
         self.document = document
-        self._operations = {name: self._operation(name, told) for name, told in _all(document)}
+        self._operations = {
+            name: self._operation(name, documented) for name, documented in _all(document)
+        }
 
     def items(self) -> Iterator[Item]:
-        """Tell all that is to be tried."""
+        """Yield all that is to be tried."""
         for operation in self._operations.values():
             yield from self._items(operation)
-        for code, told in self.document.get("x-problems", {}).items():
-            yield Item(f"{told['status']} {code}", "answered")
+        for code, documented in self.document.get("x-problems", {}).items():
+            yield Item(f"{documented['status']} {code}", "answered")
 
     def tried_by(self, exchange: Exchange) -> Iterator[Item]:
-        """Tell what one exchange tries; one whose answer breaks the contract tries nothing."""
+        """Yield what one exchange tries; one whose answer breaks the contract tries nothing."""
         found = list(
             faults(
                 self.document,
@@ -79,35 +81,35 @@ class Contract:
         yield from _tried_by_request(operation, exchange)
         yield from _tried_by_answer(operation, exchange, answer)
 
-    def _operation(self, name: str, told: Schema) -> Operation:
-        parameters = told.get("parameters", [])
+    def _operation(self, name: str, documented: Schema) -> Operation:
+        parameters = documented.get("parameters", [])
         bodies = [one for one in parameters if one["in"] == "body"]
         media = {"produces": self.document.get("produces"), "consumes": self.document["consumes"]}
         return Operation(
             name,
-            {**media, "security": self.document.get("security", []), **told},
+            {**media, "security": self.document.get("security", []), **documented},
             {f"{one['in']} {one['name']}": one for one in parameters if one["in"] != "body"},
             whole(self.document, bodies[0]["schema"], f"{name}/body") if bodies else None,
             {
                 int(status): whole(self.document, answer["schema"], f"{name}/{status}")
-                for status, answer in told["responses"].items()
+                for status, answer in documented["responses"].items()
             },
         )
 
     def _items(self, operation: Operation) -> Iterator[Item]:
-        name, told = operation.name, operation.told
+        name, documented = operation.name, operation.documented
         for place, parameter in operation.parameters.items():
             yield Item(f"{name} {place}", "given")
             if parameter.get("required"):
                 yield Item(f"{name} {place}", "left out and refused")
-        for scheme in {scheme for one in told["security"] for scheme in one}:
+        for scheme in {scheme for one in documented["security"] for scheme in one}:
             yield Item(f"{name} security {scheme}", "given and taken")
             yield Item(f"{name} security {scheme}", "left out and refused")
         if operation.body:
-            for media_type in told["consumes"]:
+            for media_type in documented["consumes"]:
                 yield Item(f"{name} consumes {media_type}", "sent and taken")
             yield Item(f"{name} consumes", "another type refused")
-        for media_type in told["produces"]:
+        for media_type in documented["produces"]:
             yield Item(f"{name} produces {media_type}", "answered")
         yield from _items_of_body(operation)
         yield from _items_of_answers(operation)
@@ -123,7 +125,7 @@ def _items_of_body(operation: Operation) -> Iterator[Item]:
 
 
 def _items_of_answers(operation: Operation) -> Iterator[Item]:
-    for status, answer in operation.told["responses"].items():
+    for status, answer in operation.documented["responses"].items():
         yield Item(f"{operation.name} {status}", "answered")
         for header in answer.get("headers", {}):
             yield Item(f"{operation.name} {status} header {header}", "answered")
@@ -145,8 +147,8 @@ def _tried_by_request(operation: Operation, exchange: Exchange) -> Iterator[Item
         if place not in given and 400 <= status < 500:
             yield Item(f"{name} {place}", "left out and refused")
     places = {
-        scheme: f"{told['in']} {told['name']}".lower()
-        for scheme, told in operation.told["x-schemes"].items()
+        scheme: f"{documented['in']} {documented['name']}".lower()
+        for scheme, documented in operation.documented["x-schemes"].items()
     }
     for scheme, place in places.items():
         others = [other in given for one, other in places.items() if one != scheme]
@@ -158,7 +160,7 @@ def _tried_by_request(operation: Operation, exchange: Exchange) -> Iterator[Item
         media_type = exchange.request_headers.get("content-type", "").partition(";")[0].strip()
         if status in TAKEN:
             yield Item(f"{name} consumes {media_type}", "sent and taken")
-        if status == UNSUPPORTED and media_type not in operation.told["consumes"]:
+        if status == UNSUPPORTED and media_type not in operation.documented["consumes"]:
             yield Item(f"{name} consumes", "another type refused")
         yield from _tried_by_body(operation.body, name, exchange)
 
@@ -179,13 +181,13 @@ def _tried_by_body(schema: Schema, name: str, exchange: Exchange) -> Iterator[It
 
 def _tried_by_answer(operation: Operation, exchange: Exchange, answer: Any) -> Iterator[Item]:
     name, status = operation.name, exchange.status
-    told = operation.told["responses"][str(status)]
+    documented = operation.documented["responses"][str(status)]
     if exchange.method == "HEAD":
         # It has the answer's head, whose form was checked, but shows no client what GET has.
         return
     yield Item(f"{name} {status}", "answered")
     yield Item(f"{name} produces {exchange.headers['content-type']}", "answered")
-    for header, schema in told.get("headers", {}).items():
+    for header, schema in documented.get("headers", {}).items():
         if read_header(schema, exchange.headers[header.lower()]) is not None:
             yield Item(f"{name} {status} header {header}", "answered")
     for rule in kept(operation.answers[status], answer):
@@ -193,7 +195,7 @@ def _tried_by_answer(operation: Operation, exchange: Exchange, answer: Any) -> I
     if status >= 400:
         # The end of `type` names the kind; a code of Stripe's that is not listed has a common one.
         kind = answer["type"].rpartition("/")[2]
-        is_listed = answer["code"] in told["x-problems"]
+        is_listed = answer["code"] in documented["x-problems"]
         if kind == answer["code"] or not is_listed:
             yield Item(f"{name} {status} {kind}", "answered")
 
@@ -201,14 +203,14 @@ def _tried_by_answer(operation: Operation, exchange: Exchange, answer: Any) -> I
 def _all(document: Schema) -> Iterator[tuple[str, Schema]]:
     schemes = document["securityDefinitions"]
     for path, methods in document["paths"].items():
-        for method, told in methods.items():
-            used = {one for needed in told.get("security", []) for one in needed}
+        for method, documented in methods.items():
+            used = {one for needed in documented.get("security", []) for one in needed}
             here = {one: schemes[one] for one in schemes if one in used}
-            yield f"{method.upper()} {path}", {**told, "x-schemes": here}
+            yield f"{method.upper()} {path}", {**documented, "x-schemes": here}
 
 
 def report(contract: Contract, exchanges: Iterable[Exchange]) -> tuple[str, bool]:
-    """Tell what was tried and what was not, and whether all was."""
+    """Return what was tried and what was not, and whether all was."""
     items = set(contract.items())
     tried: set[Item] = set()
     count = 0
@@ -229,8 +231,8 @@ def main(words: list[str]) -> int:
     """Report on a folder; exit with 1 where not all is tried.
 
     Args:
-        words: the folder. With `--url`, for a deployment whose troubles nobody can bring about, it
-            is told what was not tried, and no more. All else is for the tests that came before.
+        words: the folder. With `--url`, for a deployment, whose faults cannot be provoked, what
+            was not tried is only listed.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 GIVEN = "(given)"
-# What nobody needs to see again; that they were sent is all that is kept.
+# Credentials: only that they were sent is recorded.
 CREDENTIALS = ("access_key", "authorization")
 
 
@@ -75,7 +75,7 @@ def write(exchange: Exchange, file: Path) -> None:
 
 
 def read(files: Iterable[Path]) -> Iterator[Exchange]:
-    """Give all exchanges of some files."""
+    """Yield all exchanges of some files."""
     for file in files:
         with file.open(encoding="utf-8") as lines:
             for line in lines:

@@ -101,6 +101,6 @@ def fuzz(target: Target, folder: Path, *, seed: int, cases: int, is_good: bool) 
     )
     (folder / "output.txt").write_text(done.stdout, "utf-8")
     counted = re.search(r"^Test cases:\n +(.*)$", done.stdout, re.MULTILINE)
-    told = counted[1] if counted else "it did not run"
-    (folder / "summary.txt").write_text(f"{folder.name}: seed {seed}, {told}\n", "utf-8")
+    summary = counted[1] if counted else "it did not run"
+    (folder / "summary.txt").write_text(f"{folder.name}: seed {seed}, {summary}\n", "utf-8")
     return Run(done.returncode == 0, done.stdout, folder)

@@ -1,7 +1,7 @@
 """What Schemathesis cannot know by itself: which tokens are good, and what must come of each.
 
 Loaded by Schemathesis, which names it in `SCHEMATHESIS_HOOKS`. It makes well-formed tokens that
-nobody has ever heard of; a service that refused everything would pass with those. Where the served
+that do not exist; a service that refused everything would pass with those. Where the served
 document has a fresh token at each load, as a sandbox's has, some are replaced by fresh ones, and
 others by tokens for which the stand-in plays a certain refusal.
 """
@@ -60,7 +60,7 @@ customers: set[str] = set()
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
-    """Tell the outcome of requests that follow the contract; some are given another token."""
+    """Choose the token of requests that follow the contract, and so their outcome."""
     if not (HAS_CREDENTIALS and _is_positive(case)):
         return
     if not _has_body(case):
@@ -85,7 +85,7 @@ def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
 
 @schemathesis.hook
 def after_call(_context: Any, case: Any, response: Any) -> None:
-    """Keep the exchange, for the count of what the contract says and nobody tried."""
+    """Record the exchange, to count what of the contract was not tried."""
     if response.status_code == 200 and _has_body(case):
         saved.append(response.json()["coord_targeted_token"])
     asked = response.request
@@ -156,8 +156,8 @@ def all_of_an_answer_is_documented(_context: Any, response: Any, case: Any) -> N
 
 
 @schemathesis.check
-def nobody_without_credentials(_context: Any, response: Any, case: Any) -> None:
-    """Without credentials nothing is done, and nothing is told of what would have been wrong."""
+def nothing_without_credentials(_context: Any, response: Any, case: Any) -> None:
+    """Without credentials nothing is done, and the response does not say what else is wrong."""
     asked = response.request
     document = case.operation.schema.raw_schema
     is_operation = operation_at(document, urlsplit(asked.url).path, asked.method)
@@ -168,7 +168,7 @@ def nobody_without_credentials(_context: Any, response: Any, case: Any) -> None:
 
 @functools.cache
 def is_sandbox() -> bool:
-    """Tell whether each load of the document has a fresh token."""
+    """Return whether each load of the document has a fresh token."""
     return fresh_token() != fresh_token()
 
 
@@ -185,7 +185,7 @@ def _example(document: Any) -> str:
 
 
 def _outcome_of(token: str) -> Outcome:
-    """Tell the outcome of a token that Schemathesis chose."""
+    """Return the outcome of a token that Schemathesis chose."""
     if token in PLAYED:
         return PLAYED[token]
     if token not in saved:
@@ -199,7 +199,7 @@ def _is_positive(case: Any) -> bool:
 
 
 def _has_body(case: Any) -> bool:
-    """Tell whether the case's operation takes a body."""
+    """Return whether the case's operation takes a body."""
     return bool(case.operation.body)
 
 

@@ -13,7 +13,7 @@ Schema = dict[str, Any]
 # The higher they are, the fewer values they allow; and the other way round.
 LOWER_LIMITS = ("minLength", "minItems", "minimum")
 UPPER_LIMITS = ("maxLength", "maxItems", "maximum")
-# Of these nothing can be told but that they are another.
+# Of these it can only be seen that they differ.
 TESTS = ("pattern", "format", "multipleOf", "uniqueItems")
 SPOKEN = frozenset({"title", "description", "example", "x-example", "default"})
 KNOWN = frozenset(
@@ -41,7 +41,7 @@ class Change(NamedTuple):
 
 
 def flat(document: Schema, schema: Schema) -> Schema:
-    """Give a schema without references and without `allOf`.
+    """Return a schema without references and without `allOf`.
 
     Raises:
         NotImplementedError: it says something that is not understood here, so that a break of it
@@ -68,7 +68,7 @@ def flat(document: Schema, schema: Schema) -> Schema:
 
 
 def narrowed(wide: Schema, narrow: Schema, where: str = "") -> Iterator[Change]:
-    """Tell why a value that is good by `wide` may be bad by `narrow`; both are flat."""
+    """Yield why a value that is good by `wide` may be bad by `narrow`; both are flat."""
     if _types(wide) - _types(narrow):
         yield Change(where, "type", wide.get("type", "any"), narrow.get("type"))
     yield from _narrowed_limits(wide, narrow, where)
@@ -129,7 +129,7 @@ def _types(schema: Schema) -> set[str]:
 
 
 def _both(one: Schema, other: Schema) -> Schema:
-    """Give what both schemas demand together."""
+    """Return what both schemas demand together."""
     made = {**one}
     for keyword, value in other.items():
         if keyword not in made or made[keyword] == value:

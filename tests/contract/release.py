@@ -37,7 +37,7 @@ HEAD = "# Made by `tox run -e renew-contract`: what clients rely on. See release
 
 
 def relied_on(document: Schema) -> Schema:
-    """Give what clients rely on."""
+    """Return what clients rely on."""
     made = {
         name: value
         for name, value in document.items()
@@ -49,7 +49,7 @@ def relied_on(document: Schema) -> Schema:
 
 
 def current() -> Schema:
-    """Give what clients of the contract in this version rely on."""
+    """Return what clients of the contract in this version rely on."""
     return relied_on(Contract.shipped("swagger.yaml").served("", ""))
 
 
@@ -60,7 +60,7 @@ def released() -> Schema:
 
 
 def forbidden(old: Schema, new: Schema) -> Iterator[Break]:
-    """Tell what breaks clients without a new major version."""
+    """Yield what breaks clients without a new major version."""
     if not is_major(old, new):
         yield from breaks(old, new)
 
@@ -77,7 +77,7 @@ def history(folder: Path) -> list[Schema]:
 
 
 def broken_on_the_way(versions: list[Schema]) -> list[str]:
-    """Tell what any renewal broke without a new major version."""
+    """Return what any renewal broke without a new major version."""
     return [str(one) for old, new in itertools.pairwise(versions) for one in forbidden(old, new)]
 
 

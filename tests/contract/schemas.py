@@ -57,7 +57,7 @@ LIMITS = {
 
 
 def whole(document: Schema, schema: Schema, place: str) -> Schema:
-    """Give a schema without references, each part of it marked with its place.
+    """Return a schema without references, each part of it marked with its place.
 
     Raises:
         NotImplementedError: it has a keyword that is not counted here, so that the count would lie.
@@ -88,7 +88,7 @@ def whole(document: Schema, schema: Schema, place: str) -> Schema:
 
 
 def rules(schema: Schema, *, sent: bool) -> Iterator[str]:
-    """Tell all rules of a schema.
+    """Yield all rules of a schema.
 
     Args:
         sent: whether by a client. Then of what is read-only only that it is: whatever its value,
@@ -106,7 +106,7 @@ def rules(schema: Schema, *, sent: bool) -> Iterator[str]:
 
 
 def kept(schema: Schema, value: Any) -> Iterator[str]:
-    """Tell the rules that have a say on a valid value; a limit has one where it is reached."""
+    """Yield the rules that have a say on a valid value; a limit has one where it is reached."""
     for keyword in schema:
         if keyword in RULES and keyword != "readOnly" and isinstance(value, RULES[keyword]):
             if keyword == "required":
@@ -123,7 +123,7 @@ def kept(schema: Schema, value: Any) -> Iterator[str]:
 
 
 def reached(schema: Schema, value: Any) -> Iterator[str]:
-    """Tell the limits that a valid value just reaches."""
+    """Yield the limits that a valid value just reaches."""
     for rule in kept(schema, value):
         place, _, keyword = rule.rpartition("/")
         if keyword in LIMITS:
@@ -133,7 +133,7 @@ def reached(schema: Schema, value: Any) -> Iterator[str]:
 
 
 def broken(schema: Schema, value: Any, *, sent: bool) -> str | None:
-    """Tell the one rule that a value breaks, by one where it is a limit; None for any other."""
+    """Return the one rule that a value breaks, by one where it is a limit; None for any other."""
     faults = list((Sent if sent else Exact)(schema).iter_errors(value))
     if len(faults) != 1:
         return None

@@ -87,13 +87,13 @@ EXTENSIONS: dict[Where, str] = {
 
 @pytest.fixture
 def contract() -> Any:
-    """Give the contract as it is shipped."""
+    """Return the contract as it is shipped."""
     return yaml.safe_load(_shipped())
 
 
 @pytest.fixture
 def seed() -> Any:
-    """Give the first document of the seed: a marker at its end begins a second, empty one."""
+    """Return the first document of the seed: a marker at its end begins a second, empty one."""
     return next(iter(yaml.safe_load_all(_seed())))
 
 
@@ -180,7 +180,7 @@ def _shipped() -> str:
 
 
 def _differences(old: Any, new: Any, where: Where = ()) -> Iterator[str]:
-    """Tell where `new` has not what `old` has, or has more than the extensions allow."""
+    """Yield where `new` has not what `old` has, or has more than the extensions allow."""
     if type(old) is not type(new):
         yield f"changed: {where}"
     elif isinstance(old, dict | list):
@@ -198,7 +198,7 @@ def _differences(old: Any, new: Any, where: Where = ()) -> Iterator[str]:
 
 
 def _unlisted(value: Any, where: Where) -> Iterator[str]:
-    """Tell what is new and no extension; an object that only holds extensions is one."""
+    """Yield what is new and no extension; an object that only holds extensions is one."""
     if where in EXTENSIONS:
         return
     if any(listed[: len(where)] == where for listed in EXTENSIONS) and isinstance(value, dict):

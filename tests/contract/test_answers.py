@@ -30,7 +30,7 @@ BREAK: dict[str, Callable[[Any], Any]] = {
 
 
 def example(status: str) -> dict[str, Any]:
-    """Give the body of the contract's own example; of a problem, with all that it may have."""
+    """Return the body of the contract's own example; of a problem, with all that it may have."""
     [(_, body)] = RESPONSES[status]["examples"].items()
     body = copy.deepcopy(body)
     if status != "200":
@@ -39,7 +39,7 @@ def example(status: str) -> dict[str, Any]:
 
 
 def headers(status: str, **changed: str | None) -> dict[str, str]:
-    """Give the headers that an answer must have, some of them changed."""
+    """Return the headers that an answer must have, some of them changed."""
     given: dict[str, str | None] = {
         "content-type": PROBLEM_JSON if status != "200" else "application/json",
         "x-request-id": REQUEST_ID,
@@ -50,14 +50,14 @@ def headers(status: str, **changed: str | None) -> dict[str, str]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def told(status: str, body: Any, **changed: str | None) -> list[str]:
-    """Tell what is wrong with an answer of the operation."""
+def faults_of(status: str, body: Any, **changed: str | None) -> list[str]:
+    """Return what is wrong with an answer of the operation."""
     given = headers(status, **changed)
     return list(faults(DOCUMENT, "POST", PATH, int(status), given, json.dumps(body)))
 
 
 def all_rules() -> list[tuple[str, str]]:
-    """Give each rule on an answer, with its status."""
+    """Return each rule on an answer, with its status."""
     return [
         (status, rule)
         for status, response in RESPONSES.items()
@@ -66,7 +66,7 @@ def all_rules() -> list[tuple[str, str]]:
 
 
 def broken(status: str, rule: str) -> Any:
-    """Give an answer that breaks a rule."""
+    """Return an answer that breaks a rule."""
     body = example(status)
     place, _, keyword = rule.rpartition("/")
     name = place.rpartition("/properties/")[2] if "/properties/" in place else ""
@@ -82,14 +82,14 @@ def broken(status: str, rule: str) -> Any:
 @pytest.mark.parametrize("status", RESPONSES)
 def test_example_is_what_is_documented(status: str) -> None:
     """With the headers that belong to its status, and with HTTP's own."""
-    assert told(status, example(status)) == []
-    assert told(status, example(status), date="now", cache_control="no-store") == []
+    assert faults_of(status, example(status)) == []
+    assert faults_of(status, example(status), date="now", cache_control="no-store") == []
 
 
 @pytest.mark.parametrize(("status", "rule"), all_rules())
 def test_broken_rule_is_seen(status: str, rule: str) -> None:
     """Each keyword of each answer's schema counts."""
-    assert told(status, broken(status, rule)) != []
+    assert faults_of(status, broken(status, rule)) != []
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_broken_rule_is_seen(status: str, rule: str) -> None:
 )
 def test_broken_head_is_seen(changed: dict[str, str | None], said: str) -> None:
     """Each header that is documented is there, in its form, and no other."""
-    assert any(one.startswith(said) for one in told("409", example("409"), **changed))
+    assert any(one.startswith(said) for one in faults_of("409", example("409"), **changed))
 
 
 def test_other_status_is_seen() -> None:
     """Of the operation, and where there is none."""
-    assert told("418", {}) == ["the status 418 is not documented"]
+    assert faults_of("418", {}) == ["the status 418 is not documented"]
     problem = json.dumps(example("500"))
     nowhere = list(faults(DOCUMENT, "GET", "/v1/users/nowhere", 500, headers("500"), problem))
     assert nowhere == ["500 where there is no operation"]
@@ -147,7 +147,7 @@ def test_each_test_holds_its_answers_against_the_contract(
 
 @pytest.fixture
 def handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Give a list whose last item is what the handler answers."""
+    """Return a list whose last item is what the handler answers."""
     answers: list[Any] = []
     monkeypatch.setattr("app.handlers.post_stripe_info", lambda **_: answers[-1])
     return answers
@@ -156,7 +156,7 @@ def handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 def test_service_never_sends_a_broken_answer(
     settings: Settings, partner: Partner, handler: list[Any]
 ) -> None:
-    """It is our fault, and told as such."""
+    """It is a defect of the service, and reported as one."""
     with Service(settings) as service, Caller(service.url, partner) as caller:
         handler.append(example("200"))
         assert caller.save("tok_visa").status_code == 200

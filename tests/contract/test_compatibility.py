@@ -15,27 +15,27 @@ from contract.changes_of_requests import REQUESTS
 from contract.narrowing import flat
 
 RULES = REQUESTS | ANSWERS
-AS_SOMEBODY = ("git", "-c", "user.name=Somebody", "-c", "user.email=somebody@example.com")
+AS_AUTHOR = ("git", "-c", "user.name=Author", "-c", "user.email=author@example.com")
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_break_is_caught(rule: str) -> None:
     """It says what broke, and whom."""
     change, said, _ = RULES[rule]
-    told = [str(one) for one in breaks(BASE, after(change))]
-    assert any(said in one for one in told), told
+    reported = [str(one) for one in breaks(BASE, after(change))]
+    assert any(said in one for one in reported), reported
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_harmless_twin_passes(rule: str) -> None:
-    """A change much like it, that breaks nobody, is no break."""
+    """A change much like it, that breaks no client, is allowed."""
     _, _, change = RULES[rule]
     changed = after(change)
     assert list(breaks(BASE, changed)) == []
 
 
 def test_no_change_is_no_break() -> None:
-    """The same document breaks nobody."""
+    """The same document breaks no client."""
     assert list(breaks(BASE, copy.deepcopy(BASE))) == []
 
 
@@ -89,8 +89,8 @@ def test_shared_parameters_are_not_passed_over() -> None:
 
 def test_contract_breaks_no_client_of_the_released_one() -> None:
     """Clients of the last release go on working, or the major version tells them to look."""
-    told = "\n".join(map(str, release.forbidden(release.released(), release.current())))
-    assert not told, f"{told}\nTake it back, or raise the major version in `info`."
+    reported = "\n".join(map(str, release.forbidden(release.released(), release.current())))
+    assert not reported, f"{reported}\nTake it back, or raise the major version in `info`."
 
 
 def test_released_contract_is_the_current_one() -> None:
@@ -114,19 +114,21 @@ def test_words_may_change() -> None:
 def test_no_renewal_broke_a_client() -> None:
     """The file's own history shows no break either, as far as this clone has one."""
     versions = [*release.history(release.FILE.parent), release.released()]
-    told = "\n".join(release.broken_on_the_way(versions))
-    assert not told, f"{told}\nThe released contract was renewed without a new major version."
+    reported = "\n".join(release.broken_on_the_way(versions))
+    assert not reported, (
+        f"{reported}\nThe released contract was renewed, with the same major version."
+    )
 
 
 def test_renewal_by_hand_is_seen_in_the_history(tmp_path: Path) -> None:
-    """A break that was committed together with a renewed file is told all the same."""
+    """A break that was committed together with a renewed file is reported all the same."""
     broken, raised = after(put("basePath", to="/v2")), after(put("basePath", to="/v3"))
     raised["info"]["version"] = "2.0.0"
     _run(tmp_path, "git", "init", "--quiet")
     for document in (BASE, broken, raised):
         (tmp_path / release.FILE.name).write_text(yaml.safe_dump(document), "utf-8")
         _run(tmp_path, "git", "add", ".")
-        _run(tmp_path, *AS_SOMEBODY, "commit", "--quiet", "--message", "Renew")
+        _run(tmp_path, *AS_AUTHOR, "commit", "--quiet", "--message", "Renew")
     versions = release.history(tmp_path)
     assert versions == [BASE, broken, raised]
     assert release.broken_on_the_way(versions) == [
@@ -144,7 +146,7 @@ def test_without_git_there_is_no_history(tmp_path: Path, monkeypatch: pytest.Mon
 def test_release_refuses_to_break_clients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The file stays as it was, and what breaks is told in plain words."""
+    """The file stays as it was, and the message names what breaks."""
     file = tmp_path / "released.yaml"
     monkeypatch.setattr(release, "FILE", file)
     assert release.main() == 0

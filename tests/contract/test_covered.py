@@ -21,7 +21,7 @@ REQUEST_ID = "9b1c6f0e2d7a4c58b3e4a1f06d5c7e92"
 
 
 def exchange(status: str, sent: Any = None, **changed: Any) -> Exchange:
-    """Give an exchange as it should be, with an answer of the contract's examples."""
+    """Return an exchange as it should be, with an answer of the contract's examples."""
     [(media_type, body)] = RESPONSES[status]["examples"].items()
     headers = {"content-type": media_type, "x-request-id": REQUEST_ID}
     if "Retry-After" in RESPONSES[status]["headers"]:
@@ -44,7 +44,7 @@ def exchange(status: str, sent: Any = None, **changed: Any) -> Exchange:
 
 
 def tried(*args: Any, **changed: Any) -> set[Item]:
-    """Tell what one exchange tries."""
+    """Return what one exchange tries."""
     return set(CONTRACT.tried_by(exchange(*args, **changed)))
 
 
@@ -180,10 +180,10 @@ def test_report_names_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "run").mkdir()
     write(exchange("200"), tmp_path / "run" / "exchanges.jsonl")
     assert main([str(tmp_path)]) == 1
-    told = capsys.readouterr().out
-    assert f"not tried: {POST} 503 overloaded: answered\n" in told
-    assert "1 exchanges tried" in told
-    assert (tmp_path / "coverage.txt").read_text("utf-8") == told
+    printed = capsys.readouterr().out
+    assert f"not tried: {POST} 503 overloaded: answered\n" in printed
+    assert "1 exchanges tried" in printed
+    assert (tmp_path / "coverage.txt").read_text("utf-8") == printed
     assert main([str(tmp_path), "--url", "http://elsewhere.example", "-k", "other"]) == 0
 
 

@@ -50,7 +50,7 @@ def world(
     standin: StandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
-    """Give a service that is soon at its limits, and waits for nothing."""
+    """Yield a service that is soon at its limits, and waits for nothing."""
     narrow = dataclasses.replace(
         settings, request_timeout=4.0, stripe_timeout=4.0, max_in_flight=1, refusals_per_user=1
     )
@@ -178,14 +178,14 @@ DOCUMENTED = {
 
 @pytest.mark.parametrize("code", DOCUMENTED)
 def test_error_is_answered_as_its_example_says(world: World, code: str) -> None:
-    """Word for word and member for member, but for the request's id; with the headers told."""
+    """Word for word, but for the request's id; with the documented headers."""
     problem, headers = DOCUMENTED[code]
     answer = PROVOKED[code](world)
     assert answer.json() == {**problem["example"], "request_id": answer.headers["x-request-id"]}
     assert answer.status_code == problem["example"]["status"]
     assert answer.headers["content-type"] == "application/problem+json"
-    for name, told in headers.items():
-        assert is_by(told, answer.headers[name]), name
+    for name, documented in headers.items():
+        assert is_by(documented, answer.headers[name]), name
 
 
 def test_success_is_answered_as_its_example_says(world: World) -> None:
@@ -201,9 +201,9 @@ def test_success_is_answered_as_its_example_says(world: World) -> None:
 def test_examples_of_headers_have_their_documented_form() -> None:
     """Those that the mock sends; the request's id is each request's own."""
     for response in RESPONSES.values():
-        for name, told in response["headers"].items():
-            assert ("x-example" in told) == (name != "X-Request-Id")
-            assert "x-example" not in told or is_by(told, str(told["x-example"]))
+        for name, documented in response["headers"].items():
+            assert ("x-example" in documented) == (name != "X-Request-Id")
+            assert "x-example" not in documented or is_by(documented, str(documented["x-example"]))
 
 
 @pytest.mark.parametrize("value", ["-1", "0", "soon", "2.5"])
@@ -212,10 +212,10 @@ def test_header_of_another_form_is_seen(value: str) -> None:
     assert not is_by(RESPONSES["503"]["headers"]["Retry-After"], value)
 
 
-def is_by(told: dict[str, Any], value: str) -> bool:
-    """Tell whether a header's value has the form that the contract tells."""
+def is_by(documented: dict[str, Any], value: str) -> bool:
+    """Return whether a header's value has the form that the contract documents."""
     try:
-        read = json.loads(value) if told["type"] == "integer" else value
+        read = json.loads(value) if documented["type"] == "integer" else value
     except ValueError:
         return False
-    return bool(Draft4Validator(told).is_valid(read))
+    return bool(Draft4Validator(documented).is_valid(read))

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.contract
 FIXED_SEED = 20260101
 
 
-# Well-formed, and nobody's.
+# Well-formed, and unknown to the service.
 UNKNOWN_KEY = "coord_ak_" + 43 * "A"
 
 

@@ -37,7 +37,9 @@ def response_of(contract: Any, name: str, status: str) -> Any:
 def test_statuses_and_codes_are_those_of_the_table(contract: Any, name: str) -> None:
     """In its order, and no others."""
     responses = operation_of(contract, name)["responses"]
-    found = {status: list(told.get("x-problems", {})) for status, told in responses.items()}
+    found = {
+        status: list(documented.get("x-problems", {})) for status, documented in responses.items()
+    }
     assert found == TABLE[name]
 
 

@@ -68,7 +68,7 @@ class House:
 
     @contextlib.contextmanager
     def caller(self, standin: StandIn, **environ: str) -> Iterator[Caller]:
-        """Give a caller of a server of its own; each exchange is kept."""
+        """Yield a caller of a server of its own; each exchange is kept."""
         settings = dataclasses.replace(self.settings, stripe_api_base=standin.url)
         log = self.folder / f"{time.monotonic_ns()}.log"
         with (
@@ -101,14 +101,14 @@ class House:
 
 @pytest.fixture(scope="module")
 def standin() -> Iterator[StandIn]:
-    """Give a stand-in that answers at once."""
+    """Yield a stand-in that answers at once."""
     with StandIn() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Iterator[House]:
-    """Give what the servers share."""
+    """Yield what the servers share."""
     made = House(tmp_path_factory.mktemp("house"), artifacts)
     yield made
     made.database.close()
@@ -116,7 +116,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Iterator
 
 @pytest.fixture(scope="module")
 def caller(house: House, standin: StandIn) -> Iterator[Caller]:
-    """Give a caller of a server in good health."""
+    """Yield a caller of a server in good health."""
     with house.caller(standin) as calling:
         yield calling
 
@@ -142,7 +142,7 @@ def send(
 
 
 def bearer(jwt: str, **more: str) -> dict[str, str]:
-    """Give the header of a JWT, and more headers."""
+    """Return the header of a JWT, and more headers."""
     fields = {name.replace("_", "-"): value for name, value in more.items()}
     return {"Authorization": f"Bearer {jwt}", **fields}
 

@@ -28,7 +28,7 @@ class Printed:
         self.text = "\n".join(self.lines)
 
     def value(self, name: str) -> str:
-        """Tell what stands behind a name."""
+        """Return what stands behind a name."""
         found = re.search(rf"^{name} +(\S+)", self.text, re.MULTILINE)
         assert found, self.text
         return found[1]
@@ -42,7 +42,7 @@ class Printed:
 
 @contextlib.contextmanager
 def sandbox_of_its_own(folder: Path, *options: str) -> Iterator[Printed]:
-    """Give a sandbox, started as the README says but for the port.
+    """Yield a sandbox, started as the README says but for the port.
 
     Args:
         folder: where it is started.

@@ -143,7 +143,7 @@ def edge(app: Any, probes: Mapping[str, Probe] | None = None) -> Edge:
 
 
 def scope(method: str = "POST", path: str = "/") -> dict[str, Any]:
-    """Give the head of a request."""
+    """Return the head of a request."""
     return {
         "type": "http",
         "http_version": "1.1",

@@ -1,7 +1,7 @@
-"""Attacks by HTTP itself, over a real socket: each row is the attack, and the answer that it gets.
+"""Attacks by HTTP itself, over a real socket: each row has the attack and its response.
 
-Every row is a request that would succeed but for the attack, with valid credentials. Whatever is
-answered has the shape of all errors, the headers of all answers, and repeats nothing.
+Each row is a request that would succeed without the attack, with valid credentials. Each response
+has the form of all errors and the headers of all responses, and repeats nothing of the request.
 """
 
 import json
@@ -80,12 +80,12 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 def statuses(answers: bytes) -> list[int]:
-    """Give the status of each answer of a connection."""
+    """Return the status of each answer of a connection."""
     return [int(rest[:3]) for rest in answers.split(b"HTTP/1.1 ")[1:]]
 
 
 def problem(answer: bytes) -> dict[str, object]:
-    """Check that an answer is an error like all others, and give it."""
+    """Check that a response has the form of all errors, and return its body."""
     head, _, body = answer.partition(b"\r\n\r\n")
     headers = {
         name.lower(): value.decode("latin-1")
@@ -95,15 +95,15 @@ def problem(answer: bytes) -> dict[str, object]:
     assert headers[b"x-content-type-options"] == "nosniff"
     assert headers[b"cache-control"] == "no-store"
     assert b"content-security-policy" in headers
-    told: dict[str, object] = json.loads(body)
-    assert told["request_id"] == headers[b"x-request-id"]
+    parsed: dict[str, object] = json.loads(body)
+    assert parsed["request_id"] == headers[b"x-request-id"]
     assert len(answer) < 1000
     assert MARK not in answer
-    return told
+    return parsed
 
 
-def test_what_the_attacks_are_made_of_succeeds(target: Target) -> None:
-    """So each attack is refused for what it changes."""
+def test_request_without_an_attack_succeeds(target: Target) -> None:
+    """So each attack is refused for its change alone."""
     assert statuses(target.send(target.request())) == [200]
     chunked = target.request(b"Transfer-Encoding: chunked", body=CHUNKED)
     assert statuses(target.send(chunked)) == [200]
@@ -123,7 +123,7 @@ HEADS = [
     ("an empty length", [b"Content-Length:"]),
     ("a length beyond 64 bits", [b"Content-Length: 99999999999999999999"]),
     ("a length with a space before the colon", [b"Content-Length : 36"]),
-    ("a coding that is none", [b"Transfer-Encoding: xchunked"]),
+    ("an unknown coding", [b"Transfer-Encoding: xchunked"]),
     ("a coding with a control character", [b"Transfer-Encoding: \x0bchunked"]),
     ("chunked, and then another", [b"Transfer-Encoding: chunked, identity"]),
     ("chunked twice", [b"Transfer-Encoding: chunked, chunked"]),
@@ -139,12 +139,12 @@ HEADS = [
     ("a name that is not ASCII", [b"X-M\xf6re: " + MARK]),
     ("a field without a name", [b": " + MARK]),
     ("a field without a colon", [MARK]),
-    # Two of what there is one of.
+    # Fields that may occur once.
     ("no host", [b"Host: -"]),
     ("two hosts", [b"Host: x", b"Host: " + MARK]),
     ("two authorizations", [b"X: y", b"Authorization: Bearer a", b"Authorization: Bearer " + MARK]),
     ("two types", [b"Content-Type: application/json", b"Content-Type: application/json"]),
-    # More than there is reason for.
+    # Beyond the bounds.
     ("a long head", [b"X-More: " + MARK * 11_000]),
     ("many long fields", [b"X-%d: " % n + MARK * 1000 for n in range(12)]),
     ("101 fields", [b"X-%d: y" % n for n in range(96)]),
@@ -152,10 +152,8 @@ HEADS = [
 
 
 @pytest.mark.parametrize(("name", "fields"), HEADS, ids=[name for name, _ in HEADS])
-def test_head_that_others_may_read_in_another_way(
-    target: Target, name: str, fields: list[bytes]
-) -> None:
-    """400 invalid_request, and the body is taken for no second request."""
+def test_head_that_parsers_read_differently(target: Target, name: str, fields: list[bytes]) -> None:
+    """400 invalid_request, and the body is not parsed as a second request."""
     body = CHUNKED if any(b"Encoding" in field for field in fields) else BODY
     answers = target.send(target.request(*fields, body=body))
     assert statuses(answers) == [400]
@@ -163,16 +161,16 @@ def test_head_that_others_may_read_in_another_way(
 
 
 STARTS = [
-    ("no HTTP", b"\x16\x03\x01\x02\x00\x01" + MARK),
+    ("TLS", b"\x16\x03\x01\x02\x00\x01" + MARK),
     ("HTTP/0.9", b"GET /"),
     ("HTTP/1.9", b"GET / HTTP/1.9"),
     ("HTTP/2", b"PRI * HTTP/2.0"),
-    ("a method of nobody", MARK + b" / HTTP/1.1"),
+    ("an unknown method", MARK + b" / HTTP/1.1"),
     ("a method in lower case", b"post / HTTP/1.1"),
     ("a tunnel", b"CONNECT evil.example:443 HTTP/1.1"),
     ("a tunnel to a path", b"CONNECT /healthz HTTP/1.1"),
     ("an address without a path", b"GET http://evil.example HTTP/1.1"),
-    ("an address that is none", b"GET http://[::1/ HTTP/1.1"),
+    ("an invalid address", b"GET http://[::1/ HTTP/1.1"),
     ("a path with a space", b"GET /a " + MARK + b" HTTP/1.1"),
     ("NUL in the path", b"GET /\0" + MARK + b" HTTP/1.1"),
     ("a path that is not ASCII", b"GET /\xff HTTP/1.1"),
@@ -184,8 +182,8 @@ STARTS = [
 
 
 @pytest.mark.parametrize(("name", "start"), STARTS, ids=[name for name, _ in STARTS])
-def test_request_line_that_is_none(target: Target, name: str, start: bytes) -> None:
-    """400 invalid_request, from below the application as from within."""
+def test_invalid_request_line(target: Target, name: str, start: bytes) -> None:
+    """400 invalid_request, whether the parser or the application refuses it."""
     answers = target.send(target.request(start=start, body=b""))
     assert statuses(answers) == [400]
     assert problem(answers)["code"] == "invalid_request"
@@ -216,20 +214,20 @@ def test_request_line_that_is_none(target: Target, name: str, start: bytes) -> N
         "//evil.example/",
     ],
 )
-def test_path_that_is_nearly_one_of_ours(target: Target, path: str) -> None:
-    """404, with credentials or without: there is one way in, and it passes by all checks."""
+def test_path_that_resembles_an_operation(target: Target, path: str) -> None:
+    """404, with valid credentials: no other spelling of a path avoids the checks."""
     query = target.query.decode()
     answers = target.send(target.request(start=f"POST {path}?{query} HTTP/1.1".encode()))
     assert statuses(answers) == [404]
     problem(answers)
 
 
-def test_path_in_other_letters_passes_the_same_checks(target: Target) -> None:
+def test_encoded_path_passes_the_same_checks(target: Target) -> None:
     """`%75` is `u`, and an address is a path with a host: both are the operation's."""
     for path in ("/v1/%75sers/user%2Fcurrent/stripe_info", f"http://evil.example{PATH}"):
         start = f"POST {path} HTTP/1.1".encode()
-        told = problem(target.send(target.request(start=start)))
-        assert told["code"] == "invalid_access_key"
+        body = problem(target.send(target.request(start=start)))
+        assert body["code"] == "invalid_access_key"
         known = f"POST {path}?{target.query.decode()} HTTP/1.1".encode()
         assert statuses(target.send(target.request(start=known))) == [200]
 
@@ -237,7 +235,7 @@ def test_path_in_other_letters_passes_the_same_checks(target: Target) -> None:
 @pytest.mark.parametrize(
     ("name", "body"),
     [
-        ("a size that is none", b"zz\r\n" + BODY),
+        ("an invalid size", b"zz\r\n" + BODY),
         ("a negative size", b"-1\r\n" + BODY),
         ("a size beyond 64 bits", b"f" * 17 + b"\r\n" + BODY),
         ("a size with a prefix", b"0x24\r\n" + BODY),
@@ -247,27 +245,27 @@ def test_path_in_other_letters_passes_the_same_checks(target: Target) -> None:
         ("an extension with a line feed", b"24;a\n" + BODY + b"\r\n0\r\n\r\n"),
         ("a long extension", b"24;" + b"a" * 300_000),
         ("long trailers", CHUNKED[:-2] + b"X-More: " + MARK * 50_000),
-        ("a trailer that is none", CHUNKED[:-2] + MARK + b"\0\r\n\r\n"),
+        ("an invalid trailer", CHUNKED[:-2] + MARK + b"\0\r\n\r\n"),
     ],
 )
-def test_chunks_that_are_none(target: Target, name: str, body: bytes) -> None:
-    """400, though the application was waiting for the rest of the body already."""
+def test_invalid_chunks(target: Target, name: str, body: bytes) -> None:
+    """400, although the application is already waiting for the rest of the body."""
     request = target.request(b"Transfer-Encoding: chunked", body=body)
     answers = target.send(request)
     assert statuses(answers) == [400]
     problem(answers)
 
 
-def test_chunks_with_what_nobody_reads(target: Target) -> None:
-    """Extensions and trailers are passed over."""
+def test_chunk_extensions_and_trailers_are_ignored(target: Target) -> None:
+    """They are allowed (RFC 9112, sections 7.1.1 and 7.1.2), and have no meaning here."""
     body = b'24;a=b;c="d"\r\n' + BODY + b"\r\n0;e\r\nX-More: a\r\n\r\n"
     answers = target.send(target.request(b"Transfer-Encoding: chunked", body=body))
     assert statuses(answers) == [200]
 
 
 @pytest.mark.parametrize("field", ["Authorization", "Content-Type"])
-def test_trailer_is_no_header(target: Target, field: str) -> None:
-    """What a proxy in front takes out of the head does not come in behind the body."""
+def test_trailer_does_not_replace_a_header(target: Target, field: str) -> None:
+    """A field that a proxy removes from the head cannot be sent after the body instead."""
     usual = {"Authorization": target.authorization, "Content-Type": b"application/json"}
     trailer = field.encode() + b": " + usual[field] + b"\r\n\r\n"
     request = target.request(
@@ -280,10 +278,10 @@ def test_trailer_is_no_header(target: Target, field: str) -> None:
     "fields", [[b"gzip"], [b"identity, gzip"], [b"identity", b"gzip"], [b"gzip", b"identity"]]
 )
 def test_coding_of_the_content(target: Target, fields: list[bytes]) -> None:
-    """415: nothing is unpacked here, so nothing that was packed to burst can."""
+    """415: nothing is decompressed, so a decompression bomb does no harm."""
     codings = [b"Content-Encoding: " + coding for coding in fields]
-    told = problem(target.send(target.request(*codings)))
-    assert told["code"] == "unsupported_media_type"
+    body = problem(target.send(target.request(*codings)))
+    assert body["code"] == "unsupported_media_type"
 
 
 @pytest.mark.parametrize("coding", [b"identity", b"Identity ", b""])
@@ -292,7 +290,7 @@ def test_coding_that_leaves_the_content_as_it_is(target: Target, coding: bytes) 
 
 
 def test_blanks_around_values(target: Target) -> None:
-    """They are not part of them (RFC 9110, section 5.5)."""
+    """They are not part of the value (RFC 9110, section 5.5)."""
     for field in (
         b"Host: x ",
         b"Host:\tx\t",
@@ -306,14 +304,14 @@ def test_blanks_around_values(target: Target) -> None:
 
 
 def test_media_type_that_takes_long_to_read(target: Target) -> None:
-    """415 at once: no pattern of ours goes back and forth over what was sent."""
+    """415 at once: no regular expression backtracks over the field."""
     spaces = b"Content-Type: application/json;" + b" " * 60_000 + b"x"
-    told = problem(target.send(target.request(spaces)))
-    assert told["code"] == "unsupported_media_type"
+    body = problem(target.send(target.request(spaces)))
+    assert body["code"] == "unsupported_media_type"
 
 
-def test_offer_of_another_protocol_is_passed_over(target: Target) -> None:
-    """Java's client makes one with each request, and is answered in HTTP/1.1."""
+def test_upgrade_to_another_protocol_is_ignored(target: Target) -> None:
+    """Java's client offers one in each request, and gets a response in HTTP/1.1."""
     offers = [b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"]
     request = target.request(b"Connection: Upgrade, HTTP2-Settings", *offers)
     last = target.request(b"Connection: close, Upgrade", *offers)
@@ -322,38 +320,38 @@ def test_offer_of_another_protocol_is_passed_over(target: Target) -> None:
     assert statuses(target.send(socket + b"Connection: close, Upgrade\r\n\r\n")) == [200]
 
 
-def test_requests_one_behind_the_other_are_answered_in_turn(target: Target) -> None:
+def test_pipelined_requests_are_answered_in_order(target: Target) -> None:
     """The last one decides when the connection ends."""
     going_on = target.request(b"Connection: keep-alive")
     broken = target.request(b"Connection: keep-alive", body=b"{")
     assert statuses(target.send(going_on + broken + target.request())) == [200, 400, 200]
 
 
-def test_garbage_behind_a_request_does_not_answer_for_it(target: Target) -> None:
-    """Else a success would be told as a failure."""
+def test_garbage_after_a_request_does_not_change_its_response(target: Target) -> None:
+    """Otherwise a success would be reported as a failure."""
     going_on = target.request(b"Connection: keep-alive")
     assert statuses(target.send(going_on + b"\0\r\n\r\n")) == [200]
     assert statuses(target.send(going_on + b"\0\r\n\r\n" + target.request())) == [200]
 
 
-def test_broken_body_behind_a_request_has_an_answer_of_its_own(target: Target) -> None:
+def test_invalid_body_after_a_request_has_its_own_response(target: Target) -> None:
     going_on = target.request(b"Connection: keep-alive")
     broken = target.request(b"Transfer-Encoding: chunked", body=b"zz\r\n")
     assert statuses(target.send(going_on + broken)) == [200, 400]
 
 
-def test_requests_that_nobody_waits_for_are_bounded(target: Target) -> None:
-    """Of thousands at once, the first are answered, and the others never kept."""
+def test_pipelined_requests_are_bounded(target: Target) -> None:
+    """Of thousands at once, the first get a response, and the others are not stored."""
     one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     answers = target.send(one * 5000)
     assert 1 <= len(statuses(answers)) <= 20
     assert set(statuses(answers)) == {200}
 
 
-def test_caller_that_has_sent_all_may_close_its_half(
+def test_caller_may_close_its_half_after_sending(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is answered, unless it has to wait (RFC 9112, section 9.6)."""
+    """It gets its response, unless that takes long (RFC 9112, section 9.6)."""
     monkeypatch.setattr("app.web.transport.HALF_CLOSED_SECONDS", DEADLINE)
     with socket.create_connection(target.address, DEADLINE) as sock:
         sock.sendall(target.request(b"Connection: keep-alive"))
@@ -365,8 +363,8 @@ def test_caller_that_has_sent_all_may_close_its_half(
 
 
 @pytest.mark.measures
-def test_caller_that_has_closed_its_half_is_not_waited_for(target: Target) -> None:
-    """Nor one that was refused: both connections have ended, on both sides."""
+def test_connection_that_the_caller_half_closed_is_closed_soon(target: Target) -> None:
+    """As is that of a refused request: each is closed on both sides."""
     began = time.monotonic()
     for sent in (target.request() + b"\0", b"\0\r\n\r\n", target.request()[:-3]):
         with socket.create_connection(target.address, DEADLINE) as sock:
@@ -380,7 +378,7 @@ def test_caller_that_has_closed_its_half_is_not_waited_for(target: Target) -> No
 
 
 def _open_connections() -> set[tuple[str, int]]:
-    """Give the addresses of the callers that this process still holds a connection to."""
+    """Return the addresses of the callers to which this process has an open connection."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     established, close_wait, last_ack = "01", "08", "09"
     return {
@@ -391,7 +389,7 @@ def _open_connections() -> set[tuple[str, int]]:
 
 
 def test_body_that_is_sent_at_once_and_is_too_large(target: Target) -> None:
-    """413, and a caller that is still sending gets to read it."""
+    """413, which a caller that is still sending can read."""
     for size in (20_000, 300_000, 6_000_000):
         with socket.create_connection(target.address, DEADLINE) as sock:
             sock.sendall(target.request(body=b"x" * size))
@@ -399,7 +397,7 @@ def test_body_that_is_sent_at_once_and_is_too_large(target: Target) -> None:
 
 
 def test_body_of_a_request_that_was_refused_by_its_head(target: Target) -> None:
-    """It is not waited for: the connection ends instead of idling for ever."""
+    """The server does not wait for it: the connection is closed instead of staying idle."""
     request = target.request(b"Connection: keep-alive", b"Content-Encoding: gzip", body=b"x" * 999)
     with socket.create_connection(target.address, DEADLINE) as sock:
         sock.sendall(request[:-900])
@@ -411,7 +409,7 @@ def test_body_of_a_request_that_was_refused_by_its_head(target: Target) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-def test_probes_are_only_asked(target: Target, path: str, method: str) -> None:
+def test_probes_allow_only_get_and_head(target: Target, path: str, method: str) -> None:
     answers = target.send(target.request(start=f"{method} {path} HTTP/1.1".encode()))
     assert statuses(answers) == [405]
     assert b"\r\nallow: GET, HEAD\r\n" in answers
@@ -419,7 +417,7 @@ def test_probes_are_only_asked(target: Target, path: str, method: str) -> None:
 
 
 def test_request_id_that_is_a_secret_is_replaced(target: Target) -> None:
-    """It would stand in the answer, in the log, and at Stripe."""
+    """Otherwise it would appear in the response, in the log, and at Stripe."""
     key = target.query.removeprefix(b"access_key=")
     for secret in (key, b"tok_1234567890", b"sk_test_1234567890"):
         answer = target.send(target.request(b"X-Request-Id: " + secret))

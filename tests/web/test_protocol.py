@@ -30,7 +30,7 @@ def connect(service: Service) -> socket.socket:
 
 
 def is_cut_off(sock: socket.socket) -> bool:
-    """Tell whether the server ends the connection without an answer, in time."""
+    """Return whether the server ends the connection without an answer, in time."""
     try:
         return sock.recv(1) == b""
     except ConnectionError:
