@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from faults.account import Account, Customer
+from faults.double import Double
 from faults.house import House
+from faults.scripted import FAULTS
 from sqlalchemy import update
 
 from app.customers.finding import Finding
@@ -19,6 +22,7 @@ from app.customers.paced_account import PacedAccount
 from app.customers.pacer import Pacer
 from app.customers.reconcile import Reconciliation
 from app.customers.user import user_hash
+from app.errors import StripeUnavailable
 from app.storage.tables import refusals, users
 
 PARTNER, ISSUER = "Acme", "https://acme.example/"
@@ -148,3 +152,14 @@ def import_lines(
     """Import lines, as the command does."""
     house.user()
     return list(Import(house.database, unpaced(house), progress).run(lines))
+
+
+def leave_open(house: House, double: Double, subject: str = "user-1") -> str:
+    """Save a card that Stripe takes, without ever answering."""
+    token = double.account.token()
+    double.fail(FAULTS["reset after execution"], times=None)
+    with pytest.raises(StripeUnavailable):
+        house.save(token, subject)
+    double.heal()
+    house.let_leases_expire()
+    return token
