@@ -6,7 +6,7 @@ account (https://docs.stripe.com/api/customers/delete). Only in a sandbox can it
 account's test data was deleted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -19,6 +19,9 @@ from app.stripe_account.account import Customer, CustomerGone, CustomerUnknown, 
 
 # One alone may have been entered by mistake, or been deleted with test data.
 NEWEST = 5
+# Among so many rows the newest customers are looked for. New users whose cards are refused leave
+# rows without a customer, by the million in an attack; reading 10,000 rows takes milliseconds.
+LAST_ROWS = 10_000
 
 
 class Known(Enum):
@@ -52,14 +55,7 @@ def newest_customers_known(database: Database, retrieve: Callable[[str], Custome
     Raises:
         StorageUnavailable: the database cannot be used.
     """
-    query = (
-        select(users.c.stripe_customer_id)
-        .where(users.c.stripe_customer_id.is_not(None))
-        .order_by(users.c.id.desc())
-        .limit(NEWEST)
-    )
-    with database.reading() as connection:
-        newest = connection.scalars(query).all()
+    newest = _newest(database)
     for customer_id in newest:
         try:
             retrieve(customer_id)
@@ -71,6 +67,31 @@ def newest_customers_known(database: Database, retrieve: Callable[[str], Custome
             return Knowledge(Known.UNREACHABLE, str(error))
         return Knowledge(Known.KNOWN)
     return Knowledge(Known.NONE if newest else Known.NOTHING_STORED)
+
+
+def _newest(database: Database) -> Sequence[str]:
+    """Return the newest customers, or any customers if none of the last rows has one."""
+    last = (
+        select(users.c.id, users.c.stripe_customer_id)
+        .order_by(users.c.id.desc())
+        .limit(LAST_ROWS)
+        .subquery()
+    )
+    of_last = (
+        select(last.c.stripe_customer_id)
+        .where(last.c.stripe_customer_id.is_not(None))
+        .order_by(last.c.id.desc())
+        .limit(NEWEST)
+    )
+    # Compared like this, both databases read the index of customers, and no row without one.
+    of_any = (
+        select(users.c.stripe_customer_id)
+        .where(users.c.stripe_customer_id > "")
+        .order_by(users.c.stripe_customer_id.desc())
+        .limit(NEWEST)
+    )
+    with database.reading() as connection:
+        return connection.scalars(of_last).all() or connection.scalars(of_any).all()
 
 
 def require_known_account(database: Database, retrieve: Callable[[str], Customer]) -> Knowledge:

@@ -6,6 +6,8 @@ import pytest
 from faults.double import Double
 from faults.house import House
 from faults.scripted import FAULTS, Fault, stripe_error
+from sqlalchemy import insert, text
+from support.plans import explained, reads_all
 
 from app.customers.known_account import (
     NEWEST,
@@ -15,6 +17,7 @@ from app.customers.known_account import (
     require_known_account,
 )
 from app.errors import ConfigurationError
+from app.storage.tables import users
 from app.stripe_account.account import Customer
 
 
@@ -73,3 +76,22 @@ def test_account_is_required(house: House, double: Double) -> None:
         require_known_account(house.database, retrieve)
     assert "\n" not in str(raised.value)
     assert "coord-users forget" in str(raised.value)
+
+
+def test_rows_without_a_customer_are_not_all_read(
+    house: House, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users whose cards were refused by the thousand, after the last one who has a customer."""
+    monkeypatch.setattr("app.customers.known_account.LAST_ROWS", 100)
+    house.save(double.account.token())
+    crowd = [{"user_hash": number.to_bytes(32, "big")} for number in range(1000)]
+    with house.database.writing() as connection:
+        connection.execute(insert(users).values(crowd))
+        connection.execute(text("ANALYZE"))
+    with explained(house.database) as plans:
+        assert known(house).known is Known.KNOWN
+    # The first query ends after the last rows, of which it reads the ids from the end.
+    assert "users_by_customer" in plans[1]
+    assert not reads_all(plans[1])
+    double.account.customers.clear()
+    assert known(house).known is Known.NONE
