@@ -8,6 +8,7 @@ from sqlalchemy import Row
 
 from app.customers.steps import Step
 from app.customers.token_cipher import TokenCipher, Undecryptable
+from app.errors import CardRefused, ParameterRefused, TokenRefused, UsersApiError
 
 
 class LeaseLost(Exception):
@@ -112,3 +113,12 @@ def attempt_from(row: Row[Any], cipher: TokenCipher) -> Attempt:
         sent_at=row.attempt_sent_at,
         is_taken_over=True,
     )
+
+
+def recorded_refusal(refusal: dict[str, str]) -> UsersApiError:
+    """Return the refusal that an identical request was answered."""
+    if refusal["kind"] == CardRefused.__name__:
+        return CardRefused(code=refusal["code"], decline_code=refusal["decline_code"])
+    if refusal["kind"] == TokenRefused.__name__:
+        return TokenRefused(code=refusal["code"])
+    return ParameterRefused(inner="refused for another request")

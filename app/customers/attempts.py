@@ -8,7 +8,7 @@ import uuid
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, Update
+from sqlalchemy import Row, Select, Update
 from sqlalchemy.exc import IntegrityError
 
 from app.customers import statements
@@ -24,7 +24,7 @@ from app.customers.refusal_limits import RefusalLimits
 from app.customers.steps import PAYMENT_METHOD, PAYMENT_METHOD_PREFIX, Cards, Step, first_steps
 from app.customers.storing import lease
 from app.customers.token_cipher import TokenCipher
-from app.customers.upkeep import name_rows_of_the_version_before
+from app.customers.unnamed_rows import name_rows_of_the_version_before
 from app.customers.user import User, user_hash
 from app.errors import UsersApiError
 from app.storage.database import Database
@@ -127,10 +127,15 @@ class Attempts:
         Returns:
             The customer's id; None if the row is not settled with this token any more.
         """
-        values = {"m_user": user_id, "m_hash": token_hash(token)}
-        with self._database.writing() as connection:
-            found: str | None = connection.execute(statements.CONFIRM, values).scalar_one_or_none()
-        return found
+        return self._confirm(statements.CONFIRM, user_id, {"m_hash": token_hash(token)})
+
+    def confirm_accepted(self, user_id: int, attempt_id: str) -> str | None:
+        """Make sure, as `confirm` does, that an attempt succeeded, whatever came after it.
+
+        Returns:
+            The user's customer; None if the row does not show that it succeeded.
+        """
+        return self._confirm(statements.CONFIRM_ACCEPTED, user_id, {"m_attempt": attempt_id})
 
     def take_over(self, user_id: int, attempt_id: str, deadline: float = 0.0) -> Attempt | None:
         """Open -> leased; None if another process was faster.
@@ -174,6 +179,18 @@ class Attempts:
             LeaseLost: another process has taken over.
         """
         return self._change(statements.RENEW, attempt, {})
+
+    def extend(self, attempt: Attempt) -> Attempt:
+        """Leased -> leased, before one more call that only reads.
+
+        Raises:
+            LeaseLost: another process has taken over.
+        """
+        with self._database.writing() as connection:
+            values = {**_held(attempt), "p_lease": self._lease}
+            if connection.execute(statements.EXTEND, values).rowcount != 1:
+                raise LeaseLost
+        return attempt
 
     def advance(
         self, attempt: Attempt, step: Step, customer_id: str | None, payment_method: str | None
@@ -355,6 +372,13 @@ class Attempts:
         (number,) = transaction.row(self._refused, {"p_user": user_id}) or (0,)
         if number >= self._limits.per_user:
             raise _LimitReached
+
+    def _confirm(self, statement: Select[Any], user_id: int, values: dict[str, Any]) -> str | None:
+        with self._database.writing() as connection:
+            found: str | None = connection.execute(
+                statement, {"m_user": user_id, **values}
+            ).scalar_one_or_none()
+        return found
 
     def _change(self, statement: Update, attempt: Attempt, values: dict[str, Any]) -> Attempt:
         values = {**values, **_held(attempt), "p_lease": self._lease}

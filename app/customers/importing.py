@@ -15,7 +15,7 @@ from app.customers.import_file import Imported, ImportFile, Line, LineRefused, R
 from app.customers.known_account import Known, require_known_account
 from app.customers.ownership import Found, Owner, Ownership
 from app.customers.paced_account import PacedAccount, side_by_side
-from app.customers.upkeep import name_rows_of_the_version_before
+from app.customers.unnamed_rows import name_rows_of_the_version_before
 from app.errors import ParameterRefused
 from app.storage.database import Database
 from app.storage.tables import issuers, now, partners

@@ -17,7 +17,7 @@ from app.customers.known_account import Known, require_known_account
 from app.customers.ownership import Ownership
 from app.customers.paced_account import PacedAccount, side_by_side
 from app.customers.shared_customers import SharedCustomers
-from app.customers.upkeep import name_rows_of_the_version_before
+from app.customers.unnamed_rows import name_rows_of_the_version_before
 from app.errors import ConfigurationError, ParameterRefused
 from app.storage.database import Database
 from app.stripe_account.account import CustomerGone, OutcomeUnknown

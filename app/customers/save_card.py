@@ -3,7 +3,7 @@
 A user's row is in one of three states, and `app.customers.attempts` has a statement for each
 transition:
 
-                 claim                    renew, advance, restart
+                 claim                renew, extend, advance, restart
       settled ------------->  leased  <--------------------.
          ^                   |  |  ^  `--------------------'
          |  accept, refuse,  |  |  |
@@ -45,7 +45,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Row
 
-from app.customers.attempt import Attempt, CustomerTaken, LeaseLost, token_hash
+from app.customers.attempt import Attempt, CustomerTaken, LeaseLost, recorded_refusal, token_hash
 from app.customers.attempts import Attempts
 from app.customers.calls import Calls, Saved
 from app.customers.refusal_limits import RefusalLimits
@@ -58,6 +58,7 @@ from app.customers.timeouts import (
     LAST_POLL,
     LAST_SECONDS,
     RETRY_PAUSES,
+    UNATTENDED,
     Timeouts,
 )
 from app.customers.user import User
@@ -71,7 +72,6 @@ from app.errors import (
     TestUser,
     TokenRefused,
     UpdateInProgress,
-    UsersApiError,
 )
 from app.stripe_account.account import OutcomeUnknown
 from app.telemetry import trace
@@ -151,14 +151,10 @@ class Customers:
                     return self.settle(attempt, user.partner_id, deadline)
                 except LeaseLost:
                     watched = attempt.id
-                except TokenRefused as refused:
-                    if watched and attempt.customer_id and refused.code == "token_already_used":
-                        # Used by an identical request that this one waited for; a newer card
-                        # was saved since.
-                        return attempt.customer_id
-                    raise
             row = self._attempts.get(user)
             trace.current().user = row.id
+            if customer_id := self._accepted_before(row, watched):
+                return customer_id
             is_settled = row.attempt_id is None
             if is_settled:
                 if customer_id := self._saved_before(row, token, watched):
@@ -185,6 +181,15 @@ class Customers:
             if attempt.token_hash == token_hash(token):
                 raise
 
+    def _accepted_before(self, row: Row[Any], watched: str | None) -> str | None:
+        """Return the customer's id if the attempt that this request waited for succeeded.
+
+        Another card may have been saved since, or may be in progress.
+        """
+        if watched is None or watched not in (row.accepted_attempts or ""):
+            return None
+        return self._attempts.confirm_accepted(row.id, watched)
+
     def _saved_before(self, row: Row[Any], token: str, watched: str | None) -> str | None:
         """Return the customer's id if a settled row holds this very card.
 
@@ -195,7 +200,7 @@ class Customers:
         if row.token_hash == token_hash(token):
             return self._attempts.confirm(row.id, token)
         if watched and row.refusal and row.refusal["attempt"] == watched:
-            raise _recorded_refusal(row.refusal)
+            raise recorded_refusal(row.refusal)
         self._limits.check(row)
         return None
 
@@ -220,7 +225,7 @@ class Customers:
         if attempt is None:
             return "overtaken"
         try:
-            return self.settle(attempt, partner_id, deadline, pauses=())
+            return self.settle(attempt, partner_id, deadline, pauses=(), unattended=UNATTENDED)
         except LeaseLost:
             return "overtaken"
 
@@ -230,6 +235,7 @@ class Customers:
         partner_id: int | None,
         deadline: float,
         pauses: tuple[float, ...] = RETRY_PAUSES,
+        unattended: float = 0.0,
     ) -> str:
         """Bring one leased attempt to its end and store the outcome, or leave it open.
 
@@ -238,6 +244,7 @@ class Customers:
             partner_id: against which a refused card counts.
             deadline: by `time.monotonic`.
             pauses: between calls that are sent again.
+            unattended: seconds beyond the deadline that a look-up may take.
 
         Returns:
             The customer's id, or `forgotten`.
@@ -247,7 +254,13 @@ class Customers:
             UsersApiError: as for `save_card`.
         """
         settlement = Settlement(
-            attempt, self._attempts, self._calls, self._timeouts.call, deadline, pauses
+            attempt,
+            self._attempts,
+            self._calls,
+            self._timeouts.call,
+            deadline,
+            pauses,
+            unattended,
         )
         try:
             saved = settlement.run()
@@ -281,12 +294,3 @@ class Customers:
             self._attempts.release(attempt)
             raise StripeUnavailable(inner="another user's row holds the customer") from taken
         return saved.customer_id
-
-
-def _recorded_refusal(refusal: dict[str, str]) -> UsersApiError:
-    """Return the refusal that an identical request was answered."""
-    if refusal["kind"] == CardRefused.__name__:
-        return CardRefused(code=refusal["code"], decline_code=refusal["decline_code"])
-    if refusal["kind"] == TokenRefused.__name__:
-        return TokenRefused(code=refusal["code"])
-    return ParameterRefused(inner="refused for another request")

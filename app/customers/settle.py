@@ -91,6 +91,7 @@ class Settlement:
         timeout: for one call, in seconds.
         deadline: by `time.monotonic`.
         pauses: between two calls, the second of which repeats the first, in seconds.
+        unattended: seconds beyond the deadline that a look-up may take.
 
     Attributes:
         attempt: as the row has it now.
@@ -105,6 +106,7 @@ class Settlement:
         timeout: float,
         deadline: float,
         pauses: tuple[float, ...],
+        unattended: float = 0.0,
     ) -> None:
         self.attempt = attempt
         self.is_untouched = not attempt.is_taken_over
@@ -113,6 +115,9 @@ class Settlement:
         self._timeout = timeout
         self._deadline = deadline
         self._pauses = pauses
+        self._unattended = unattended
+        # The lease has just begun: the row was claimed or taken over right before.
+        self._is_lease_new = True
         self._look_ups_left = MOST_LOOK_UPS
 
     def run(self) -> Saved:
@@ -163,7 +168,7 @@ class Settlement:
             return Restart(attempt.step, attempt.customer_id, None)
         except CustomerGone:
             assert attempt.customer_id is not None
-            self._calls.confirm_gone(attempt.customer_id, self._time_for_a_call())
+            self._calls.confirm_gone(attempt.customer_id, self._look)
             return self._restart_without_customer()
         except KeyMismatch:
             # All calls like this one are refused, so only their age counts, not the last of them.
@@ -183,7 +188,7 @@ class Settlement:
         """Send the call, and again while its outcome is unknown: same key, same parameters."""
         for pause in self._pauses:
             try:
-                return self._calls.send(self.attempt, self._time_for_a_call())
+                return self._calls.send(self.attempt, self._next_call)
             except OutcomeUnknown as unknown:
                 self._note(unknown)
                 is_time_left = time.monotonic() + 2 * pause < self._deadline
@@ -192,7 +197,7 @@ class Settlement:
             time.sleep(pause * random.uniform(0.5, 1))
             self._store(partial(self._attempts.renew, self.attempt))
         try:
-            return self._calls.send(self.attempt, self._time_for_a_call())
+            return self._calls.send(self.attempt, self._next_call)
         except OutcomeUnknown as unknown:
             self._note(unknown)
             raise
@@ -206,14 +211,14 @@ class Settlement:
             raise OutcomeUnknown("Stripe fails, and keeps each failure")
         self._look_ups_left -= 1
         try:
-            found = self._calls.look_up(attempt, self._time_for_a_call())
+            found = self._calls.look_up(attempt, self._look)
         except CustomerGone:
             return self._restart_without_customer()
         if found is not None:
             return found
         if move.is_refusal:
             if attempt.step is Step.SET_DEFAULT:
-                self._calls.require_detached(attempt, self._time_for_a_call())
+                self._calls.require_detached(attempt, self._look)
             raise TokenRefused
         if not move.is_quiet:
             raise OutcomeUnknown("a call may still be on its way to Stripe")
@@ -229,11 +234,26 @@ class Settlement:
 
     def _store(self, transition: Callable[[], Attempt]) -> None:
         self.attempt = store(transition, self._deadline)
+        self._is_lease_new = True
 
-    def _time_for_a_call(self) -> float:
-        left = min(self._timeout, self._deadline - time.monotonic())
+    def _next_call(self) -> float:
+        """Return the seconds for one more call, which the lease outlasts."""
+        return self._time_for_a_call(self._deadline)
+
+    def _look(self) -> float:
+        """Return the seconds for one more call of a look-up.
+
+        A page of Stripe's list is a call, so without a caller that waits it may take longer.
+        """
+        return self._time_for_a_call(self._deadline + self._unattended)
+
+    def _time_for_a_call(self, deadline: float) -> float:
+        left = min(self._timeout, deadline - time.monotonic())
         if left <= 0:
             raise OutcomeUnknown("no time is left to call Stripe", maybe_executed=False)
+        if not self._is_lease_new:
+            self._store(partial(self._attempts.extend, self.attempt))
+        self._is_lease_new = False
         # If Stripe stops answering, hundreds of calls would end in the same moment.
         return left * random.uniform(0.9, 1)
 

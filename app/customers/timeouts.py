@@ -17,6 +17,9 @@ CLOCK_SKEW = 120.0
 RETRY_PAUSES = (0.3, 1.0)
 # Reserved at the end of a request, to store the outcome and to answer; a tenth of a short request.
 LAST_SECONDS = 0.5
+# The completer, for which no caller waits, may take so much longer to find an old attempt's
+# customer by its time: 100 customers are read in about 0.3 s, so in five minutes 100,000.
+UNATTENDED = 300.0
 # Pauses between two looks at a row that another request has leased: at first, and at most.
 FIRST_POLL, LAST_POLL = 0.02, 0.25
 # Pauses before an outcome is stored again, where the database was out of reach.
@@ -42,6 +45,7 @@ class Timeouts:
     def lease(self) -> float:
         """How long a process may work on an attempt before another takes it over.
 
-        Renewed before each call, so it covers one call and the statements around it.
+        Renewed or extended before each further call, also of a look-up, so it covers one call and
+        the statements around it.
         """
         return self.call + LEASE_MARGIN

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.customers import statements
-from app.customers.user import user_hash
+from app.customers.unnamed_rows import name_rows_of_the_version_before
 from app.storage.database import Database
 
 
@@ -59,13 +59,3 @@ class Upkeep:
     def name_rows(self) -> None:
         """Hash the users of rows that the version before has made since the migration."""
         name_rows_of_the_version_before(self._database, self._installation)
-
-
-def name_rows_of_the_version_before(database: Database, installation: str) -> None:
-    """Hash the users of rows that the version before has made since the migration."""
-    with database.reading() as connection:
-        rows = connection.execute(statements.UNNAMED).all()
-    for row in rows:
-        named = user_hash(installation, row.name, row.issuer, row.subject)
-        with database.writing() as connection:
-            connection.execute(statements.NAME, {"m_user": row.id, "p_hash": named})

@@ -124,6 +124,9 @@ users = Table(
     Column("stripe_customer_id", String(255)),
     Column("token_hash", LargeBinary(32)),
     Column("last_updated", Double),
+    # The ids of the attempts that succeeded last, the newest first and one after the other, for
+    # requests that waited for one of them.
+    Column("accepted_attempts", String(128)),
     # `payment_method` where the customer's default is one; it is then given no `source` again.
     Column("default_kind", String(16)),
     # The default PaymentMethod, where this service attached it.

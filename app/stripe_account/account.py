@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from app.errors import TokenRefused
 from app.stripe_account import calls, marks
-from app.stripe_account.exchanges import Exchanges, path_to
+from app.stripe_account.exchanges import Exchanges, Timeout, path_to
 from app.stripe_account.objects import Customer, PaymentMethod, Token
 from app.stripe_account.outcomes import (
     CustomerGone,
@@ -257,7 +257,7 @@ class StripeAccount:
         path = path_to("tokens", token)
         return self._exchanges.find(calls.RETRIEVE_TOKEN, path, timeout, marks.token(token))
 
-    def created_between(self, first: float, last: float, *, timeout: float) -> Iterator[Customer]:
+    def created_between(self, first: float, last: float, *, timeout: Timeout) -> Iterator[Customer]:
         """Yield the customers created in a span of time, in seconds since the epoch.
 
         The list is up to date at once, unlike the search, which lags.

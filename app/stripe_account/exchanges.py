@@ -20,6 +20,8 @@ from app.telemetry.trace import spent
 Answer = TypeVar("Answer")
 Params = Mapping[str, object]
 Read = Callable[[object], Answer]
+# For each call that a list takes: seconds, or what returns them right before the call.
+Timeout = float | Callable[[], float]
 
 log = structlog.get_logger()
 
@@ -123,7 +125,7 @@ class Exchanges:
             raise
 
     def pages(
-        self, call: Call, path: str, params: Params, timeout: float, read: Read[Answer]
+        self, call: Call, path: str, params: Params, timeout: Timeout, read: Read[Answer]
     ) -> Iterator[Answer]:
         """Yield the items of a list, page by page (https://docs.stripe.com/api/pagination)."""
 
@@ -134,7 +136,8 @@ class Exchanges:
 
         here: dict[str, object] = {**params, "limit": PAGE}
         while True:
-            answers, last, has_more = self.get(call, path, timeout, page, params=here)
+            seconds = timeout() if callable(timeout) else timeout
+            answers, last, has_more = self.get(call, path, seconds, page, params=here)
             yield from answers
             if not has_more or not answers:
                 return

@@ -14,7 +14,8 @@ from faults.double import Double
 from faults.house import House
 from faults.scripted import FAULTS
 
-from app.errors import CallerIsGone, UpdateInProgress, UsersApiError
+from app.customers.statements import ACCEPTED_KEPT
+from app.errors import CallerIsGone, TokenRefused, UpdateInProgress, UsersApiError
 from app.telemetry import trace
 
 OpenHouse = Callable[..., House]
@@ -115,14 +116,17 @@ def test_other_card_is_told_to_wait_within_its_time(open_house: OpenHouse, doubl
     assert hasty.audit().is_clean, hasty.audit()
 
 
-@pytest.mark.parametrize("outcome", ["saved", "refused"])
-def test_who_waits_gets_the_answer_even_if_another_card_came_in_between(
-    open_house: OpenHouse, double: Double, outcome: str
+@pytest.mark.parametrize("further", [1, 3], ids=["one card", "three cards"])
+@pytest.mark.parametrize("outcome", ["saved", "refused", "used before"])
+def test_waiting_request_gets_the_same_answer_if_other_cards_came_in_between(
+    open_house: OpenHouse, double: Double, outcome: str, further: int
 ) -> None:
-    """The same token sent twice at once is one update, whose answer both get."""
+    """The same token sent twice at once is one update; a token that was refused is never a 200."""
     first, waiting, third = (open_house(call=5.0, request=10.0, lease=20.0) for _ in range(3))
     first.save(double.account.token())
-    token = double.account.token(None if outcome == "saved" else "card_declined")
+    token = double.account.token("card_declined" if outcome == "refused" else None)
+    if outcome == "used before":
+        first.save(token, "user-2")
     looked, go_on = threading.Event(), threading.Event()
     look = waiting.attempts.get
 
@@ -133,19 +137,41 @@ def test_who_waits_gets_the_answer_even_if_another_card_came_in_between(
         return row
 
     waiting.attempts.get = look_and_pause  # type: ignore[method-assign,assignment]
+    before = len(double.calls)
     double.fail(FAULTS["hangs after execution"], token=token)
     with ThreadPoolExecutor(2) as threads:
         one = threads.submit(at_once, [first], [token])
-        while len(double.calls) < 2:
+        while len(double.calls) == before:
             time.sleep(0.005)
         two = threads.submit(at_once, [waiting], [token])
         assert looked.wait(10)
         double.let_go()
         told = one.result(10)
-        third.save(double.account.token())
+        for _ in range(further):
+            third.save(double.account.token())
+        calls = len(double.calls)
         go_on.set()
         assert two.result(10) == told
+    if outcome == "saved":
+        assert len(double.calls) == calls
     assert third.audit().is_clean, third.audit()
+
+
+def test_waiting_request_that_lost_sight_of_its_attempt_is_never_a_success_by_guess(
+    open_house: OpenHouse, double: Double
+) -> None:
+    """So many cards came in between that the row shows no more what became of it: 400, not 200."""
+    house = open_house()
+    house.save(double.account.token())
+    token = double.account.token()
+    house.save(token)
+    attempt = house.double.account.live()[0].metadata["coord_attempt"]
+    for _ in range(ACCEPTED_KEPT):
+        house.save(double.account.token())
+    assert attempt not in house.row().accepted_attempts
+    with pytest.raises(TokenRefused) as refused:
+        house.customers.save_card(house.user(), token)
+    assert refused.value.code == "token_already_used"
 
 
 def test_caller_that_hangs_up_takes_nobody_with_it(open_house: OpenHouse, double: Double) -> None:

@@ -95,7 +95,7 @@ def test_look_up_finds_nothing_of_an_attempt_to_forget(house: House, double: Dou
     attempt = house.attempts.claim_to_forget(house.row().id)
     assert attempt is not None
     assert attempt.step is Step.FORGET
-    assert house.calls.look_up(attempt, 1.0) is None
+    assert house.calls.look_up(attempt, lambda: 1.0) is None
 
 
 def completer(house: House) -> Completer:

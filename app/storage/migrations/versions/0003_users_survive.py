@@ -45,6 +45,7 @@ def upgrade() -> None:
 def _new_columns() -> list[sa.Column[Any]]:
     return [
         sa.Column("user_hash", sa.LargeBinary(32)),
+        sa.Column("accepted_attempts", sa.String(128)),
         sa.Column("default_kind", sa.String(16)),
         sa.Column("payment_method_id", sa.String(255)),
         sa.Column("replaced_payment_method_id", sa.String(255)),
