@@ -1,8 +1,8 @@
 """Transactions by the database's driver, for the two statements of each save.
 
 To execute one statement, SQLAlchemy makes a connection, a transaction, a context and a result of
-its own: for a save, as much work as ten times what SQLite does. Its pool, its dialects and its
-errors stay in use. The only file that uses a private part of SQLAlchemy.
+its own: for a save, twice the instructions of SQLite. Its pool, its dialects and its errors stay in
+use. The only file that uses a private part of SQLAlchemy.
 """
 
 from collections.abc import Mapping

@@ -22,6 +22,8 @@ from bench.arena import LABELS, OURS, Arena, Running, WrongAnswer
 from bench.callers import Callers
 from bench.load import Load, Run
 
+# Servers of one process; callgrind writes no samples of gunicorn's worker, which is forked.
+COUNTED = [name for name in LABELS if name != "flask_threads"]
 # Saves before any is counted: the interpreter specialises its bytecode, and caches fill.
 WARM, WARM_INSTRUMENTED = 60, 20
 # Saves of one sample, and samples. The median leaves out a sample that the machine disturbed.
@@ -40,7 +42,7 @@ PUBLISHED_ON = (3, 11)
 def main() -> None:
     """Print a line for each server, and hold ours to the bound if asked to."""
     parser = argparse.ArgumentParser(prog="bench.instructions", description=__doc__)
-    parser.add_argument("servers", nargs="*", choices=[[], *LABELS], metavar="SERVER")
+    parser.add_argument("servers", nargs="*", choices=[[], *COUNTED], metavar="SERVER")
     parser.add_argument("--bound", action="store_true", help="fail where ours needs too many")
     parser.add_argument("--keep", type=Path, help="keep callgrind's files in this folder")
     options = parser.parse_args()
@@ -80,8 +82,7 @@ def counted(arena: Arena, name: str, keep: Path | None = None) -> float:
     still = (sys.executable, str(Path(__file__).with_name("still.py")))
     with arena.serving(name, under=valgrind, ours=still, PYTHONHASHSEED="0") as server:
         save = functools.partial(next, _saves(server, arena.callers))
-        # gunicorn's worker is a child of the process that was started.
-        pid = str(server.process.newest())
+        pid = str(server.process.pid)
         control = functools.partial(_control, pid)
         _repeat(save, WARM)
         control("--instr=on")

@@ -50,6 +50,7 @@ class Process(contextlib.AbstractContextManager["Process"]):
                 preexec_fn=lambda: os.sched_setaffinity(0, cores),
             )
         self.output = self._popen.stdout
+        self.pid = self._popen.pid
 
     def __exit__(self, *_: object) -> None:
         self.end()
@@ -114,10 +115,6 @@ class Process(contextlib.AbstractContextManager["Process"]):
     def peak_megabytes(self) -> float:
         """Give the most resident memory that any one of its processes ever had."""
         return max(_peak_megabytes(pid) for pid in self._tree())
-
-    def newest(self) -> int:
-        """Return the id of the process that was started last: the worker, if there is one."""
-        return self._tree()[-1]
 
     def _tree(self) -> list[int]:
         """Give the ids of the process and of all that descend from it."""
