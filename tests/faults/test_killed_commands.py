@@ -1,0 +1,137 @@
+"""`kill -9` of `coord-users import` and `reconcile`, real processes, at random moments.
+
+Run again, each brings all to its end: nothing is lost, nothing is deleted that lives, nothing is
+double. At each single point, in one process: `tests/customers/test_interruptions.py`.
+"""
+
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from faults.auditor import Acknowledged
+from faults.double import Double
+from faults.house import House
+from faults.world import World
+from support.reconciling import forget_row, line, mark_as_version_1, stray, stray_of
+from support.server_process import COMMAND, environ_of
+
+# Kills of one command before it may come to its end, in the default suite and in `tox -e long`.
+FEW, MANY = 2, 30
+KILLS = [pytest.param(FEW), pytest.param(MANY, marks=pytest.mark.long)]
+# Users of each kind, so many that a run takes a few dozen calls.
+USERS = 6
+# A kill comes so many seconds after a call has arrived, at most: before its answer, or after what
+# follows from it is stored.
+HASTE = 0.03
+PATIENCE = 120.0
+
+
+class Command:
+    """`coord-users` with some words, on the database and the Stripe of a world."""
+
+    def __init__(self, world: World, *words: str) -> None:
+        self._world = world
+        self._words = (COMMAND, *words)
+        self._environ = environ_of(world.settings)
+
+    def run(self) -> "subprocess.CompletedProcess[str]":
+        """Run it to its end."""
+        return subprocess.run(
+            self._words, capture_output=True, text=True, timeout=PATIENCE, env=self._environ
+        )
+
+    def kill(self, calls: int, haste: float) -> bool:
+        """Start it and kill it after so many calls; returns False if it ended before."""
+        arrived = self._world.double.calls
+        wanted = len(arrived) + calls
+        with subprocess.Popen(
+            self._words,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environ,
+        ) as process:
+            until = time.monotonic() + PATIENCE
+            while len(arrived) < wanted and process.poll() is None:
+                assert time.monotonic() < until
+                time.sleep(0.001)
+            time.sleep(haste)
+            process.kill()
+        return process.returncode == -9
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Return what decides when to kill; SEED repeats a run."""
+    seed = int(os.environ.get("SEED", time.time_ns() % 2**32))
+    print(f"SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture
+def house(url: str, double: Double) -> House:
+    """Return a house in this process, beside the commands."""
+    return House(url, double)
+
+
+def killed(command: Command, chance: random.Random, kills: int, most: int) -> int:
+    """Kill a command again and again; returns how often it was at work then."""
+    return sum(
+        command.kill(chance.randint(1, most), chance.uniform(0, HASTE)) for _ in range(kills)
+    )
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_import(
+    world: World, house: House, chance: random.Random, tmp_path: Path, kills: int
+) -> None:
+    """Each customer is its user's, whichever lines were done when the process was killed."""
+    house.user()
+    customers = {f"user-{number}": stray(world.double.account) for number in range(2 * USERS)}
+    file = tmp_path / "customers.jsonl"
+    file.write_bytes(b"".join(line(one, subject) for subject, one in customers.items()))
+    command = Command(world, "import", str(file))
+    number = killed(command, chance, kills, 2 * len(customers))
+    done = command.run()
+    print(f"{number} of {kills} kills while it ran")
+    assert done.returncode == 0, done.stderr
+    assert {subject: house.row(subject).stripe_customer_id for subject in customers} == customers
+    found = world.audit()
+    assert found.is_clean, found
+    assert len(world.double.account.live()) == len(customers)
+    with house:
+        token = world.double.account.token()
+        assert house.save(token, "user-0") == customers["user-0"]
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_reconcile(world: World, house: House, chance: random.Random, kills: int) -> None:
+    """After a restored backup: customers that it forgot, duplicates, and marks of version 1.0."""
+    account, kept = world.double.account, {}
+    for kind in ("stored", "forgotten", "double", "old"):
+        for number in range(USERS):
+            subject = f"{kind}-{number}"
+            token = account.token()
+            kept[subject] = house.save(token, subject)
+            if kind == "forgotten":
+                forget_row(house, subject)
+            else:
+                world.acknowledged[subject] = Acknowledged(token, kept[subject])
+            if kind == "double":
+                stray_of(house, subject, acknowledged=7200)
+            if kind == "old":
+                mark_as_version_1(house, kept[subject], house.row(subject).id)
+    command = Command(world, "reconcile", "--delete")
+    number = killed(command, chance, kills, 3 * USERS)
+    done = command.run()
+    print(f"{number} of {kills} kills while it ran")
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = command.run()
+    assert (again.returncode, again.stdout) == (0, "")
+    assert {one.id for one in account.live()} == set(kept.values())
+    found = world.audit()
+    assert found.is_clean, found
+    with house:
+        assert house.save(account.token(), "forgotten-0") == kept["forgotten-0"]
