@@ -47,8 +47,9 @@ class Forgetting:
 
         Raises:
             UpdateInProgress: requests kept the row busy for as long as one may take.
-            StripeUnavailable, StorageUnavailable, Misconfigured: once the row is claimed, the
-                completer goes on; the command can be repeated in any case.
+            StripeUnavailable, StorageUnavailable, Misconfigured: the completer goes on if the
+                attempt is open; it was withdrawn if Stripe has certainly executed nothing. The
+                command can be repeated in any case.
         """
         is_known = False
         deadline = time.monotonic() + self._timeouts.request

@@ -3,7 +3,8 @@
 A user's row is in one of three states, and `app.customers.attempts` has a statement for each
 transition:
 
-                 claim                renew, extend, advance, restart
+            claim,
+            claim_to_forget           renew, extend, advance, restart
       settled ------------->  leased  <--------------------.
          ^                   |  |  ^  `--------------------'
          |  accept, refuse,  |  |  |
@@ -13,9 +14,12 @@ transition:
                the lease ends   v  |
                                open
 
+       no row ----claim---->  leased  ----erase---->  no row
+
 settled: nothing is in progress; what the row says is true at Stripe.
-leased: one process works on one attempt, until a time; no other process touches it. An attempt
-        to forget the user begins with `claim_to_forget`, and ends with `erase`: no row is left.
+leased: one process works on one attempt, until a time; no other process touches it. `claim` begins
+        an attempt to save a card, and makes the row of a new user. `claim_to_forget` begins one to
+        forget the user, and `erase` ends it in the place of `accept`: it deletes the row.
 open: only Stripe knows the outcome. The next process, for the user's next request or as the
       completer, takes the attempt over and asks again.
 
@@ -29,7 +33,7 @@ Why that keeps the rule:
 4. A new key is made only if the old one is known not to have been executed: Stripe said so, or
    what Stripe has now does not show it, at a time when no call under the old key can still be on
    its way.
-5. A row is settled only by a clear answer that bears the marks of this attempt, or if Stripe is
+5. A row is settled only by a clear answer that has the marks of this attempt, or if Stripe is
    known to have executed no call of it (`withdraw`). Everything else leaves the row open.
 6. No transaction is open, and no connection to the database held, while Stripe is asked.
 

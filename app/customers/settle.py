@@ -13,14 +13,20 @@ An attempt goes from move to move:
 | success, with the marks of this attempt     | `Saved`, or `Advance` if a step is left            |
 | the card, token or a parameter is refused   | refused: settled, nothing changed                  |
 | the e-mail address is refused               | `Restart` without it                               |
-| the customer was deleted (reading says so)  | `Restart` as for a new user                        |
-| the account never had the customer          | the wrong key: left open, an operator is told      |
-| the key or a right is refused (401, 403)    | left open, an operator is told                     |
+| the customer was deleted (reading says so)  | `Restart` as for a new user; to forget it: `Saved` |
+| the account never had the customer          | the wrong key: left open, an operator is told; to  |
+|                                             | forget it with a test key: `Saved`                 |
+| the key or a right is refused (401, 403),   | left open, an operator is told                     |
+| or cards, or `source`, for the account      |                                                    |
 | key used with other parameters              | `LookUp`; another version may have sent it         |
 | a failure that Stripe keeps for the key     | `LookUp`; nothing runs under the key any more      |
-| 400 without a code, at a PaymentMethod      | `LookUp`; unattached then means used up: refused   |
-| no answer, 409, 424, 5xx, `lock_timeout`    | `Send` again, twice at most; then as below         |
+| 400 without a code, at a PaymentMethod; or  | `LookUp`; unattached then means used up: refused   |
+| SET_DEFAULT does not find it                |                                                    |
+| no answer or another call's, 408, 409, 424, | `Send` again, twice at most (the completer: not at |
+| 5xx, `lock_timeout`, `token_in_use`         | all); then as below                                |
 | 429, or `Stripe-Should-Retry: false`        | left open; withdrawn if nothing was executed       |
+
+The types and codes behind each line are in `app.stripe_account.readings`.
 
 Once a PaymentMethod is attached only SET_DEFAULT may follow: then no refusal settles the row,
 unless a look-up shows that the card is not attached.

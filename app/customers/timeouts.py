@@ -45,7 +45,7 @@ class Timeouts:
     def lease(self) -> float:
         """How long a process may work on an attempt before another takes it over.
 
-        Renewed or extended before each further call, also of a look-up, so it covers one call and
-        the statements around it.
+        With the default STRIPE_TIMEOUT of 20 s it is 25 s. Renewed or extended before each further
+        call, also of a look-up, so it covers one call and the statements around it.
         """
         return self.call + LEASE_MARGIN
