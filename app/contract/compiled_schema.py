@@ -1,8 +1,8 @@
 """Whether a value keeps a schema: a compiled validator says yes, and all else jsonschema judges.
 
 jsonschema walks through a schema anew for each value; fastjsonschema makes Python code of it, once.
-Its yes counts, as `tests/test_verdicts.py` finds none that jsonschema would not give. Its no never
-does: the verdict, and what is told of it, are jsonschema's.
+Its yes counts, as `tests/contract/test_compiled_schema.py` finds none that jsonschema would not
+give. Its no never does: the verdict, and what is said of it, are jsonschema's.
 """
 
 from typing import Any

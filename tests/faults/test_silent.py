@@ -19,7 +19,7 @@ from support.server_process import ServerProcess, serving
 
 # What `/healthz` may take, and how soon all must be as before, in seconds.
 HEALTHY, BACK = 0.1, 5.0
-# Within how many seconds all callers come: a crowd in one moment is for `tests/test_edge.py`.
+# Within how many seconds all callers come: a crowd in one moment is for `tests/web/test_edge.py`.
 COMING = 1.0
 
 
