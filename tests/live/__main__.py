@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from live.api import STRIPE, Api, LiveKey
-from live.questions import QUESTIONS, Finding, burst, clone, rights
+from live.questions import QUESTIONS, burst, rights
+from live.questions_on_cards import Finding, clone
 
 BELIEVED = Path(__file__).with_name("believed.json")
 

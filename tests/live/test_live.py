@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from live.__main__ import BELIEVED, differences, findings, main
 from live.api import Api, LiveKey
-from live.questions import QUESTIONS, Finding, burst
+from live.questions import QUESTIONS, burst
+from live.questions_on_cards import Finding
 
 from app.sandbox.standin.limits import SANDBOX, Limiter
 from app.sandbox.standin.server import StandIn
