@@ -12,6 +12,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from app.errors import Overloaded
+
 Result = TypeVar("Result")
 
 
@@ -38,12 +40,15 @@ class Threads(Generic[Result]):
         """Return a function's result, or raise its exception.
 
         A call that is cancelled before a thread takes it is not made.
+
+        Raises:
+            Overloaded: there is no thread, and none can be started; the function is not called.
         """
         call = _Call(function)
         with self._lock:
-            self._open += 1
-            if len(self._threads) < min(self._open, self._most):
+            if len(self._threads) < min(self._open + 1, self._most):
                 self._start_thread()
+            self._open += 1
         self._calls.put(call)
         try:
             await call.done
@@ -65,8 +70,14 @@ class Threads(Generic[Result]):
         thread = threading.Thread(
             target=self._work, name=f"{self._name}_{len(self._threads)}", daemon=True
         )
-        thread.start()
-        self._threads.append(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The system allows no more: calls wait for the threads that exist.
+            if not self._threads:
+                raise Overloaded(inner=str(error)) from error
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.contract.threads import Threads
+from app.errors import Overloaded
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +63,38 @@ async def test_call_waits_while_all_threads_are_busy(threads: Threads[Any]) -> N
     go_on.set()
     assert set(await asyncio.gather(*blocked)) == {"some_0", "some_1"}
     assert await third == "third"
+
+
+async def test_call_waits_if_the_system_allows_no_more_threads(
+    threads: Threads[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any thread it fails as an overload; afterwards all is as before."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Overloaded) as raised:
+            await threads.run(lambda: "lost")
+    assert raised.value.inner == "can't start new thread"
+    go_on, busy = threading.Event(), threading.Event()
+
+    def block() -> str:
+        busy.set()
+        assert go_on.wait(SECONDS)
+        return threading.current_thread().name
+
+    blocked = asyncio.create_task(threads.run(block))
+    assert await asyncio.to_thread(busy.wait, SECONDS)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        waiting = asyncio.create_task(threads.run(lambda: threading.current_thread().name))
+        done, _ = await asyncio.wait([waiting], timeout=0.1)
+    assert not done
+    go_on.set()
+    assert (await blocked, await waiting) == ("some_0", "some_0")
+    assert await threads.run(lambda: threading.current_thread().name) == "some_0"
 
 
 async def test_cancelled_call_is_not_made(threads: Threads[Any]) -> None:
