@@ -133,19 +133,37 @@ class Supervisor:
 
     def _start_due(self) -> None:
         for child in self._children:
-            if not child.pid and time.monotonic() >= child.start_at:
+            if child.pid or time.monotonic() < child.start_at:
+                continue
+            try:
                 self._fork(child)
+            except OSError as error:
+                # The system has no process or no memory left; the other workers go on.
+                reason = f"no process: {error.strerror}"
+                log.error("worker not started", reason=reason)
+                self._plan_start(child, reason, is_failure=True)
 
     def _fork(self, child: _Child) -> None:
+        """Start a worker.
+
+        Raises:
+            OSError: the system refuses; all is as before.
+        """
         child.channel, other = socket.socketpair()
         child.channel.setblocking(False)
         child.is_ready, child.error, child.silent_ticks = False, "", 0
         child.started_at = time.monotonic()
         # A signal that comes before the worker has handlers of its own waits until it has.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _numbers(HANDLED))
-        child.pid = os.fork() or self._become_worker(child, other, before)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        other.close()
+        try:
+            child.pid = os.fork() or self._become_worker(child, other, before)
+        except OSError:
+            child.channel.close()
+            child.channel = None
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            other.close()
 
     def _become_worker(self, child: _Child, channel: socket.socket, mask: set[int]) -> NoReturn:
         """Run a worker in this process, which is a copy of the parent, and exit."""
@@ -201,12 +219,16 @@ class Supervisor:
         log.warning("worker ended", pid=ended[0], status=code, reason=child.error)
         lived = time.monotonic() - child.started_at
         is_failure = not child.is_ready or lived < SHORT_LIFE_SECONDS
-        child.failures = child.failures + 1 if is_failure else 0
         child.is_ready = False
         if child.error and not self._has_served:
             raise ConfigurationError(child.error)
+        reason = child.error or f"it ended with status {code}"
+        self._plan_start(child, reason, is_failure=is_failure)
+
+    def _plan_start(self, child: _Child, reason: str, *, is_failure: bool) -> None:
+        """Set when a worker is to be started again: later after each failure in a row."""
+        child.failures = child.failures + 1 if is_failure else 0
         if child.failures > len(PAUSES):
-            reason = child.error or f"it ended with status {code}"
             raise ConfigurationError(f"A worker failed to start {child.failures} times: {reason}")
         pause = PAUSES[child.failures - 1] if child.failures else 0.0
         child.start_at = time.monotonic() + pause

@@ -1,6 +1,7 @@
 """The parent of several workers: what it does when they end, hang, or cannot start."""
 
 import contextlib
+import errno
 import os
 import signal
 import sqlite3
@@ -60,6 +61,23 @@ tempfile.gettempdir = tempfile._get_default_tempdir = missing
 main()
 """
 
+# The third worker, a successor, finds no room for its process at first.
+CROWDED = """
+import errno, os
+from app.cli import main
+
+fork, calls = os.fork, []
+
+def fork_or_fail():
+    calls.append(1)
+    if len(calls) == 3:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+
+os.fork = fork_or_fail
+main()
+"""
+
 
 def program(folder: Path, text: str) -> tuple[str | Path, ...]:
     path = folder / "program.py"
@@ -101,6 +119,22 @@ def test_worker_that_hangs_is_replaced(settings: Settings, tmp_path: Path) -> No
         order.touch()
         server.wait_until_replaced(hanging)
         assert hanging in [event["pid"] for event in server.events("worker hangs")]
+
+
+def test_worker_without_a_process_is_started_later(settings: Settings, tmp_path: Path) -> None:
+    """The other worker goes on, and the parent still gets its signals."""
+    words = program(tmp_path, CROWDED)
+    with serving(settings, tmp_path / "log", "--workers", "2", program=words) as server:
+        parent = Path(f"/proc/{server.process.pid}")
+        before = len(list(parent.joinpath("fd").iterdir()))
+        killed, other = server.workers()
+        os.kill(killed, signal.SIGKILL)
+        event = server.wait_for_event("worker not started")
+        assert event["reason"] == f"no process: {os.strerror(errno.EAGAIN)}"
+        server.wait_until_replaced(killed)
+        assert other in server.workers()
+        assert len(list(parent.joinpath("fd").iterdir())) == before
+        assert "SigBlk:\t0000000000000000" in parent.joinpath("status").read_text()
 
 
 def test_worker_that_cannot_start(settings: Settings, tmp_path: Path) -> None:
