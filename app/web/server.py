@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from app.config import Settings
+from app.errors import ConfigurationError
 from app.web.protocol import BoundedProtocol
 
 # How long one thread may keep the others from running Python, in seconds. With Python's own 5 ms,
@@ -78,8 +79,16 @@ class Server(uvicorn.Server):
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application and accept connections."""
-        await super().startup(sockets)
+        """Start the application and accept connections.
+
+        Raises:
+            ConfigurationError: the application does not start; uvicorn has logged why.
+        """
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            # Raised out of a task it would end the event loop, which may serve another generation.
+            raise ConfigurationError("The application failed to start; the log says why") from None
         self._ready()
 
     @contextlib.contextmanager

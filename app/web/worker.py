@@ -193,18 +193,19 @@ async def _start(edge: Edge, sockets: Sequence[socket.socket]) -> _Generation:
     """Start to serve.
 
     Raises:
-        ConfigurationError: another process listens at one of the sockets.
+        ConfigurationError: another process listens at one of the sockets, or the application does
+            not start.
     """
     new = _Generation(edge, sockets)
     ready = asyncio.create_task(new.ready.wait())
     await asyncio.wait((new.task, ready), return_when=asyncio.FIRST_COMPLETED)
     if not new.ready.is_set():
         ready.cancel()
+        for sock in new.sockets:
+            sock.close()
         try:
             await new.task
         except OSError as error:
-            for sock in new.sockets:
-                sock.close()
             raise ConfigurationError(f"Cannot listen: {error.strerror}") from None
     return new
 

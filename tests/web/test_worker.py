@@ -237,6 +237,38 @@ def test_reload_that_fails_or_comes_too_early(settings: Settings, tmp_path: Path
         assert server.get("/readyz") == "ready"
 
 
+# The service of the first reload has a lifespan that does not start.
+STARTED_IN_VAIN = """
+from app.cli import main
+from app.customers.completer import Completer
+
+start, starts = Completer.start, []
+
+def start_or_fail(self):
+    starts.append(1)
+    if len(starts) == 2:
+        raise RuntimeError("can't start new thread")
+    start(self)
+
+Completer.start = start_or_fail
+main()
+"""
+
+
+def test_reload_to_a_service_that_does_not_start(settings: Settings, tmp_path: Path) -> None:
+    """What served before goes on, and can be reloaded later."""
+    program = tmp_path / "in_vain.py"
+    program.write_text(STARTED_IN_VAIN)
+    with serving(settings, tmp_path / "log", program=(sys.executable, program)) as server:
+        server.process.send_signal(signal.SIGHUP)
+        failed = server.wait_for_event("reload failed")
+        assert failed["reason"] == "The application failed to start; the log says why"
+        assert server.get("/readyz") == "ready"
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_event("reloaded")
+        assert server.get("/readyz") == "ready"
+
+
 class Anything:
     """A service that starts."""
 
