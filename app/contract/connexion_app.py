@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from anyio import to_thread
 from connexion import FlaskApp, Resolver
 from connexion.middleware.context import ContextMiddleware
 from connexion.middleware.lifespan import LifespanMiddleware
@@ -58,7 +59,8 @@ def serve_contract(
     async def lifespan_and_bridge(app: object) -> AsyncIterator[dict[str, Any]]:
         async with lifespan(app) as state:
             yield state
-            bridge.close()
+            # In a thread: a request may outlast its time while the loop serves a new generation.
+            await to_thread.run_sync(bridge.close)
 
     app = FlaskApp(
         "app",

@@ -19,7 +19,7 @@ from connexion.security import AbstractSecurityHandler
 from support.serving import Caller
 
 from app.contract.bridge import WsgiBridge, build_eagerly, install_bridge
-from app.contract.connexion_app import MIDDLEWARES
+from app.contract.connexion_app import MIDDLEWARES, serve_contract
 from app.contract.document import Contract, Handlers
 from app.sandbox.standin.server import StandIn
 
@@ -261,6 +261,43 @@ def test_function_gets_the_arguments_that_it_takes(
     finally:
         bridge.close()
     assert (response.status_code, response.json()) == (status, expected)
+
+
+def test_loop_runs_while_the_bridge_waits_for_its_last_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After SIGHUP the same event loop serves the next generation."""
+    closing, go_on = threading.Event(), threading.Event()
+    results = []
+
+    def close(_bridge: WsgiBridge) -> None:
+        closing.set()
+        results.append(go_on.wait(3.0))
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
+        yield {}
+
+    async def start_and_stop() -> None:
+        events = iter(("lifespan.startup", "lifespan.shutdown"))
+
+        async def receive() -> Any:
+            return {"type": next(events)}
+
+        async def send(_message: Any) -> None:
+            pass
+
+        scope: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+        running = asyncio.create_task(app(scope, receive, send))
+        assert await asyncio.to_thread(closing.wait, 3.0)
+        go_on.set()
+        await running
+
+    monkeypatch.setattr(WsgiBridge, "close", close)
+    contract = Contract.shipped("swagger.yaml")
+    app = serve_contract(contract, Handlers("app.handlers"), lifespan, threads=1, read_threads=1)
+    asyncio.run(start_and_stop())
+    assert results == [True]
 
 
 @pytest.mark.parametrize(
