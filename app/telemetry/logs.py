@@ -79,14 +79,18 @@ def _add_request(_logger: Any, _method: str, event: Event) -> Event:
 
 
 def _format_error(_logger: Any, _method: str, event: Event) -> Event:
-    """Replace `exc_info` by the error's name and this package's frames; the rest is middleware."""
+    """Replace `exc_info` by the error's name and this package's frames; the rest is middleware.
+
+    Stripe's words are left out: they may quote an e-mail address or the id of a card.
+    """
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]
     elif isinstance(error, tuple):
         error = error[1]
     if isinstance(error, BaseException):
-        event["error"] = f"{type(error).__name__}: {error}"
+        name, package = type(error).__name__, type(error).__module__.partition(".")[0]
+        event["error"] = name if package == "stripe" else f"{name}: {error}"
         event["trace"] = own_frames(error.__traceback__)
     return event
 

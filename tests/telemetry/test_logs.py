@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import stripe
 import structlog
 
 from app.telemetry import logs
@@ -90,6 +91,16 @@ def test_error_tells_its_name_and_our_own_frames(capsys: pytest.CaptureFixture[s
     event = json.loads(lines(capsys)[0])
     assert event["error"].startswith("AttributeError: ")
     assert [frame.split()[1] for frame in event["trace"]] == ["own_frames"]
+
+
+def test_stripes_words_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """They may quote what a caller sent, as those of other libraries do not."""
+    logs.configure("json")
+    quoting = stripe.InvalidRequestError("Request req_1: No such PaymentMethod: 'pm_1'", "source")
+    for error in (quoting, ValueError("odd")):
+        structlog.get_logger().error("failed", exc_info=error)
+    errors = [json.loads(line)["error"] for line in lines(capsys)]
+    assert errors == ["InvalidRequestError", "ValueError: odd"]
 
 
 WRITER = """
