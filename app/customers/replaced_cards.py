@@ -8,8 +8,13 @@ import structlog
 
 from app.customers.pacer import Pacer
 from app.customers.upkeep import Upkeep
-from app.errors import TokenRefused, UsersApiError
-from app.stripe_account.account import CustomerGone, OutcomeUnknown, StripeAccount
+from app.errors import ParameterRefused, TokenRefused, UsersApiError
+from app.stripe_account.account import (
+    CustomerGone,
+    CustomerUnknown,
+    OutcomeUnknown,
+    StripeAccount,
+)
 
 log = structlog.get_logger()
 
@@ -30,19 +35,28 @@ class ReplacedCards:
         self._upkeep = upkeep
         self._stripe = stripe
         self._timeout = timeout
+        # The row where the last round ended: those that fail by themselves hold up no others.
+        self._after = 0
 
     def detach(self, pacer: Pacer) -> None:
         """Detach replaced cards; what fails now is tried again in a later round."""
-        for row in self._upkeep.replaced_cards(MOST_IN_A_ROUND):
+        rows = self._upkeep.replaced_cards(MOST_IN_A_ROUND, self._after)
+        for row in rows:
             if not pacer.wait():
                 return
             card = row.replaced_payment_method_id
             try:
                 self._detach(row.stripe_customer_id, card)
-            except (UsersApiError, OutcomeUnknown) as error:
+            except (CustomerUnknown, ParameterRefused) as error:
                 log.warning("replaced card not detached", user=row.id, reason=str(error))
+            except (UsersApiError, OutcomeUnknown) as error:
+                log.warning("replaced cards not detached", user=row.id, reason=str(error))
                 return
-            self._upkeep.record_detached(row.id, card)
+            else:
+                self._upkeep.record_detached(row.id, card)
+            self._after = row.id
+        if len(rows) < MOST_IN_A_ROUND:
+            self._after = 0
 
     def _detach(self, customer_id: str, card: str) -> None:
         """Detach a card, unless it is the default again, or not there any more."""

@@ -190,7 +190,8 @@ OPEN_ATTEMPTS = select(
 ).where(users.c.attempt_id.is_not(None))
 REPLACED = (
     select(users.c.id, users.c.stripe_customer_id, users.c.replaced_payment_method_id)
-    .where(users.c.replaced_payment_method_id.is_not(None))
+    .where(users.c.replaced_payment_method_id.is_not(None), users.c.id > bindparam("p_after"))
+    .order_by(users.c.id)
     .limit(bindparam("p_most"))
 )
 DETACHED = (
@@ -261,6 +262,11 @@ def claim(dialect: Dialect, limits: RefusalLimits) -> Insert:
         where=(
             users.c.attempt_id.is_(None)
             & users.c.token_hash.is_distinct_from(excluded.attempt_token_hash)
+            # A card that was replaced may be on the point of being detached.
+            & (
+                excluded.step_payment_method.is_(None)
+                | users.c.replaced_payment_method_id.is_distinct_from(excluded.step_payment_method)
+            )
             & (by_user.scalar_subquery() < limits.per_user)
         )
         | (users.c.attempt_id == excluded.attempt_id),

@@ -45,10 +45,16 @@ class Upkeep:
         with self._database.writing() as connection:
             connection.execute(statements.FORGET_REFUSALS, {"p_window": self._window})
 
-    def replaced_cards(self, most: int) -> list[Row[Any]]:
-        """Return rows whose replaced PaymentMethod is still to be detached."""
+    def replaced_cards(self, most: int, after: int = 0) -> list[Row[Any]]:
+        """Return rows whose replaced PaymentMethod is still to be detached.
+
+        Args:
+            most: so many at most.
+            after: the id of the last row before them.
+        """
+        values = {"p_most": most, "p_after": after}
         with self._database.reading() as connection:
-            return list(connection.execute(statements.REPLACED, {"p_most": most}))
+            return list(connection.execute(statements.REPLACED, values))
 
     def record_detached(self, user_id: int, payment_method: str) -> None:
         """Record that a replaced PaymentMethod needs no more attention."""
