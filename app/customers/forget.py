@@ -4,6 +4,7 @@ import time
 
 from sqlalchemy import select
 
+from app.customers.attempt import LeaseLost
 from app.customers.attempts import Attempts
 from app.customers.save_card import Customers
 from app.customers.timeouts import LAST_POLL, Timeouts
@@ -55,7 +56,12 @@ class Forgetting:
         deadline = time.monotonic() + self._timeouts.request
         while time.monotonic() < deadline:
             if attempt := self._attempts.claim_to_forget(user_id):
-                self._customers.settle(attempt, None, deadline)
+                try:
+                    self._customers.settle(attempt, None, deadline)
+                except LeaseLost:
+                    # The completer was faster, or the commit was not confirmed.
+                    is_known = True
+                    continue
                 return True
             row = self._attempts.get_by_id(user_id)
             if row is None:

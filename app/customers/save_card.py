@@ -163,9 +163,10 @@ class Customers:
             if is_settled:
                 if customer_id := self._saved_before(row, token, watched):
                     return customer_id
-            elif row.is_leased:
-                if row.attempt_token_hash == token_hash(token):
-                    watched = row.attempt_id
+                continue
+            if row.attempt_token_hash == token_hash(token):
+                watched = row.attempt_id
+            if row.is_leased:
                 time.sleep(pause * random.uniform(0.5, 1))
                 pause = min(pause * 2, LAST_POLL)
             else:
@@ -205,6 +206,9 @@ class Customers:
             return self._attempts.confirm(row.id, token)
         if watched and row.refusal and row.refusal["attempt"] == watched:
             raise recorded_refusal(row.refusal)
+        if row.replaced_payment_method_id == token:
+            # It is being detached, and fits no customer any more.
+            raise TokenRefused(code="token_already_used")
         self._limits.check(row)
         return None
 

@@ -254,11 +254,11 @@ class Settlement:
         return self._time_for_a_call(self._deadline + self._unattended)
 
     def _time_for_a_call(self, deadline: float) -> float:
+        if not self._is_lease_new and time.monotonic() < deadline:
+            self._store(partial(self._attempts.extend, self.attempt))
         left = min(self._timeout, deadline - time.monotonic())
         if left <= 0:
             raise OutcomeUnknown("no time is left to call Stripe", maybe_executed=False)
-        if not self._is_lease_new:
-            self._store(partial(self._attempts.extend, self.attempt))
         self._is_lease_new = False
         # If Stripe stops answering, hundreds of calls would end in the same moment.
         return left * random.uniform(0.9, 1)

@@ -9,6 +9,7 @@ from faults.house import Crash, House
 from faults.scripted import FAULTS
 from sqlalchemy import func, select
 
+from app.customers.attempt import Attempt
 from app.customers.forget import find_user
 from app.errors import (
     ConfigurationError,
@@ -46,6 +47,22 @@ def test_all_that_is_stored_is_deleted(house: House, double: Double) -> None:
     house.acknowledged.clear()
     assert house.save(double.account.token()) != first
     assert house.audit().is_clean, house.audit()
+
+
+def test_erasure_that_is_not_confirmed(
+    house: House, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is repeated, and finds nothing left to erase: the user is forgotten."""
+    house.save(double.account.token())
+    erase = house.attempts.erase
+
+    def erase_twice(attempt: Attempt) -> None:
+        erase(attempt)
+        erase(attempt)
+
+    monkeypatch.setattr(house.attempts, "erase", erase_twice)
+    assert house.forgetting.forget(house.row().id)
+    assert rows(house) == 0
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -9,6 +9,7 @@ import pytest
 from faults.double import Double
 from faults.house import House
 from faults.scripted import FAULTS, Fault, stripe_error
+from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
 from app.customers.attempt import token_hash
@@ -20,6 +21,7 @@ from app.errors import (
     StripeUnavailable,
     UsersApiError,
 )
+from app.storage.tables import refusals
 from app.telemetry.metrics import Metrics
 
 OpenHouse = Callable[..., House]
@@ -62,6 +64,29 @@ def test_open_attempt_is_finished_by_another_meanwhile(
     house.save(token)
     assert len(double.account.ledger) == 1
     assert house.audit().is_clean, house.audit()
+
+
+def test_refusal_by_another_of_an_attempt_that_was_taken_over(
+    open_house: OpenHouse, double: Double
+) -> None:
+    """The refusal of the caller's own token is counted once, though another process stores it."""
+    house, other = open_house(), open_house()
+    token = double.account.token("expired_card")
+    double.fail(FAULTS["reset before execution"], times=None)
+    with pytest.raises(StripeUnavailable):
+        house.save(token)
+    double.heal()
+
+    def refuse() -> None:
+        other.let_leases_expire()
+        with pytest.raises(CardRefused):
+            complete(other)
+
+    house.crashes.pauses["refuse.at"] = refuse
+    with pytest.raises(CardRefused):
+        house.save(token)
+    with house.database.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(refusals)) == 1
 
 
 @pytest.mark.parametrize("kind", ["card", "token", "parameter"])
