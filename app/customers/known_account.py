@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.errors import ConfigurationError, Misconfigured
 from app.storage.database import Database
@@ -71,16 +71,11 @@ def newest_customers_known(database: Database, retrieve: Callable[[str], Custome
 
 def _newest(database: Database) -> Sequence[str]:
     """Return the newest customers, or any customers if none of the last rows has one."""
-    last = (
-        select(users.c.id, users.c.stripe_customer_id)
-        .order_by(users.c.id.desc())
-        .limit(LAST_ROWS)
-        .subquery()
-    )
+    before_last = select(func.max(users.c.id) - LAST_ROWS).scalar_subquery()
     of_last = (
-        select(last.c.stripe_customer_id)
-        .where(last.c.stripe_customer_id.is_not(None))
-        .order_by(last.c.id.desc())
+        select(users.c.stripe_customer_id)
+        .where(users.c.id > before_last, users.c.stripe_customer_id.is_not(None))
+        .order_by(users.c.id.desc())
         .limit(NEWEST)
     )
     # Compared like this, both databases read the index of customers, and no row without one.

@@ -33,7 +33,7 @@ def cloned(double: Double) -> str:
 def test_payment_method_that_the_account_does_not_have(house: House) -> None:
     attempt = claimed(house, "pm_unknown")
     with pytest.raises(TokenRefused) as refused:
-        house.calls.look_up(attempt, 1.0)
+        house.calls.look_up(attempt, lambda: 1.0)
     assert refused.value.code == "resource_missing"
 
 
@@ -47,7 +47,7 @@ def test_payment_method_of_a_customer_that_is_deleted(house: House, double: Doub
     # Stripe may be a moment late to detach the card.
     double.account.payment_methods.by_id[card].customer = customer_id
     with pytest.raises(TokenRefused):
-        house.calls.look_up(lost, 1.0)
+        house.calls.look_up(lost, lambda: 1.0)
 
 
 def test_token_that_cannot_be_decrypted_is_not_looked_for(
@@ -56,7 +56,7 @@ def test_token_that_cannot_be_decrypted_is_not_looked_for(
     """Another key of Stripe's has encrypted it: what it was is not known."""
     house = open_house(cards="payment_method")
     attempt = claimed(house, double.account.token())
-    assert house.calls.look_up(replace(attempt, token=None), 1.0) is None
+    assert house.calls.look_up(replace(attempt, token=None), lambda: 1.0) is None
 
 
 def test_customer_is_deleted_and_the_token_cannot_be_decrypted(
@@ -81,6 +81,17 @@ def test_user_is_erased_once(house: House, double: Double) -> None:
     house.attempts.erase(attempt)
     with pytest.raises(LeaseLost):
         house.attempts.erase(attempt)
+
+
+def test_completer_settles_what_is_refused(house: House, double: Double) -> None:
+    """A refused card is a clear answer, which nobody waits for."""
+    house.attempts.release(claimed(house, double.account.token("expired_card")))
+    house.let_leases_expire()
+    Completer(
+        house.customers, house.upkeep, house.replaced_cards, house.database, Metrics()
+    )._round()
+    assert house.upkeep.open_attempts()[0] == 0
+    assert house.row().refusal["code"] == "expired_card"
 
 
 def test_completer_that_stops_begins_nothing(house: House, double: Double) -> None:

@@ -82,6 +82,10 @@ class ServerProcess:
         with httpx.Client(trust_env=False) as client:
             self.wait_for(lambda: client.get(f"{self.url}/readyz").is_success, "readiness")
 
+    def wait_until_all_serve(self) -> None:
+        """Wait until each worker serves, which the log tells in any format."""
+        self.wait_for(lambda: "serving" in self._log.read_text(), "all workers")
+
     def wait_for(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until a condition holds; a server that cannot be reached does not fulfil it."""
         until = time.monotonic() + DEADLINE
@@ -133,7 +137,7 @@ def serving(settings: Settings, log: Path, *words: str, **options: Any) -> Itera
     try:
         server.wait_until_ready()
         # One of several workers may respond before the others have begun.
-        server.wait_for_event("serving")
+        server.wait_until_all_serve()
         yield server
         if server.process.poll() is None:
             server.stop()
