@@ -32,10 +32,13 @@ class DriverTransaction:
         try:
             self._connection = engine.raw_connection()
             self._dialect.do_begin(self._connection)
-        except self._errors as error:
-            translated = self._translated(error)
+        except BaseException as error:
+            translated = self._translated(error) if isinstance(error, self._errors) else None
             if self._connection is not None:
-                self._connection.close()
+                # It may have begun all the same: PostgreSQL is sent more than BEGIN.
+                self.close(is_committed=False)
+            if translated is None:
+                raise
             raise translated from error
 
     def row(self, statement: Prepared, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -56,12 +59,15 @@ class DriverTransaction:
 
     def close(self, *, is_committed: bool) -> None:
         """Return the connection to the pool, after a rollback unless it is committed."""
-        if not is_committed and self._connection.is_valid:
-            try:
+        try:
+            if not is_committed and self._connection.is_valid:
                 self._dialect.do_rollback(self._connection)
-            except self._errors:
-                self._connection.invalidate()
-        self._connection.close()
+        except BaseException as error:
+            self._connection.invalidate()
+            if not isinstance(error, self._errors):
+                raise
+        finally:
+            self._connection.close()
 
     def _execute(
         self, statement: Prepared, values: Mapping[str, Any], *, returns: bool

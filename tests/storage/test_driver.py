@@ -1,8 +1,11 @@
 """Transactions by the driver: what they do, and how they fail, is what SQLAlchemy's own do."""
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from psycopg.pq import TransactionStatus
 from sqlalchemy import bindparam, event, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from support.postgresql import PostgreSql
@@ -86,17 +89,22 @@ def test_what_interrupts_a_transaction_undoes_it(database: Database) -> None:
     assert names(database) == []
 
 
-def test_rollback_that_fails(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connection is closed, and the first error is raised."""
+@pytest.mark.parametrize("is_of_the_driver", [True, False])
+def test_rollback_that_fails(
+    database: Database, monkeypatch: pytest.MonkeyPatch, is_of_the_driver: bool
+) -> None:
+    """Its connection is closed; of the driver's errors, the first one is raised."""
     closed = []
     event.listen(database.engine, "close", lambda *_: closed.append(1))
     transaction = DriverTransaction(database.engine)
+    driver = database.engine.dialect.loaded_dbapi
 
     def rollback(_connection: object) -> None:
-        raise database.engine.dialect.loaded_dbapi.Error("rollback")
+        raise driver.Error("rollback") if is_of_the_driver else KeyboardInterrupt
 
     monkeypatch.setattr(database.engine.dialect, "do_rollback", rollback)
-    transaction.close(is_committed=False)
+    with contextlib.nullcontext() if is_of_the_driver else pytest.raises(KeyboardInterrupt):
+        transaction.close(is_committed=False)
     assert closed == [1]
     monkeypatch.undo()
     assert add(database, "a") == "a"
@@ -150,6 +158,28 @@ def test_begin_that_fails(postgresql: Database, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(StorageUnavailable, match="begin"):
             add(postgresql, "a")
     monkeypatch.undo()
+    assert add(postgresql, "a") == "a"
+
+
+@pytest.mark.parametrize("is_of_the_driver", [True, False])
+def test_begin_that_fails_halfway(
+    postgresql: Database, monkeypatch: pytest.MonkeyPatch, is_of_the_driver: bool
+) -> None:
+    """The pool gets the connection back without a transaction, or all later ones would fail."""
+    begin, lent = postgresql.engine.dialect.do_begin, []
+
+    def begin_and_fail(connection: Any) -> None:
+        begin(connection)
+        lent.append(connection.dbapi_connection)
+        if is_of_the_driver:
+            connection.execute("select 1 / 0")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(postgresql.engine.dialect, "do_begin", begin_and_fail)
+        with pytest.raises(StorageUnavailable if is_of_the_driver else KeyboardInterrupt):
+            add(postgresql, "a")
+    assert lent[0].info.transaction_status == TransactionStatus.IDLE
     assert add(postgresql, "a") == "a"
 
 
