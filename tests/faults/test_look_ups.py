@@ -8,7 +8,9 @@ from faults.double import Double
 from faults.house import House
 
 from app.customers.attempt import Attempt, LeaseLost
+from app.customers.calls import Advance
 from app.customers.completer import Completer
+from app.customers.steps import Step
 from app.errors import TokenRefused
 from app.telemetry.metrics import Metrics
 
@@ -48,6 +50,16 @@ def test_payment_method_of_a_customer_that_is_deleted(house: House, double: Doub
     double.account.payment_methods.by_id[card].customer = customer_id
     with pytest.raises(TokenRefused):
         house.calls.look_up(lost, lambda: 1.0)
+
+
+def test_payment_method_that_the_users_own_customer_has(house: House, double: Double) -> None:
+    """An earlier call has attached it: nothing is left but to make it the default."""
+    card = cloned(double)
+    customer_id = house.save(card)
+    attempt = claimed(house, cloned(double))
+    lost = replace(attempt, payment_method=card, customer_id=None)
+    expected = Advance(Step.SET_DEFAULT, customer_id, card)
+    assert house.calls.look_up(lost, lambda: 1.0) == expected
 
 
 def test_token_that_cannot_be_decrypted_is_not_looked_for(
