@@ -115,7 +115,7 @@ def fuzzed(folder: Any) -> Any:
     database.migrate()
     partner = Partner(database)
     # Callers here close their half once they have sent all, and wait on a busy machine.
-    with StandIn() as standin, patch("app.web.protocol.HALF_CLOSED_SECONDS", DEADLINE):
+    with StandIn() as standin, patch("app.web.transport.HALF_CLOSED_SECONDS", DEADLINE):
         settings = Settings(
             database_url=url,
             stripe_secret_key="sk_test_1",
