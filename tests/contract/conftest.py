@@ -1,6 +1,7 @@
 """The server under test: a sandbox in its own process, or the deployment that `--url` names."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from contract.fuzz import Target
+from support.pages import JWT
 from support.sandboxed import COMMAND, Printed
+
+from app.contract.explorer import Prefilled
 
 # Else a sandbox, like any deployment, would soon take no more cards of its one user.
 WITHOUT_LIMITS = {"REFUSALS_PER_USER": "1000", "REFUSALS_PER_PARTNER": "100000"}
@@ -42,6 +46,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     for file in sorted(_artifacts(terminalreporter.config).glob("*/summary.txt")):
         terminalreporter.write_line(file.read_text("utf-8").strip())
+
+
+@pytest.fixture
+def prefilled() -> Prefilled:
+    """Return what the sandbox fills in; each token and PaymentMethod is another."""
+    tokens, payment_methods = itertools.count(1), itertools.count(1)
+    return Prefilled(
+        "demo_key",
+        JWT,
+        lambda: f"tok_fresh_{next(tokens)}",
+        lambda: f"pm_fresh_{next(payment_methods)}",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The explorer's page and the pages on errors."""
 
-import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -9,13 +8,12 @@ from typing import Any
 import flask
 import pytest
 from flask.testing import FlaskClient
-from support.pages import Page, client
+from support.pages import JWT, Page, client
 
 from app.contract.document import Contract
 from app.contract.explorer import POLICY, Prefilled
 from app.errors import MethodNotAllowed, NotFound
 
-JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl"
 # A contract with what the shipped one does not have.
 ODD: dict[str, Any] = {
     "swagger": "2.0",
@@ -48,17 +46,6 @@ ODD: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def contract() -> Contract:
     return Contract.shipped("swagger.yaml")
-
-
-@pytest.fixture
-def prefilled() -> Prefilled:
-    tokens, payment_methods = itertools.count(1), itertools.count(1)
-    return Prefilled(
-        "demo_key",
-        JWT,
-        lambda: f"tok_fresh_{next(tokens)}",
-        lambda: f"pm_fresh_{next(payment_methods)}",
-    )
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The document as it is served: in its three forms, with the caller's address, filled in or not."""
 
 import copy
-import itertools
 import json
 import re
 from typing import Any
@@ -16,20 +15,8 @@ from app.contract.document import Contract
 from app.contract.explorer import Prefilled
 from app.errors import InvalidRequest
 
-JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl"
 FORMS = ("swagger.json", "swagger.yaml", "openapi.json")
 CONTRACT = Contract.shipped("swagger.yaml")
-
-
-@pytest.fixture
-def prefilled() -> Prefilled:
-    tokens, payment_methods = itertools.count(1), itertools.count(1)
-    return Prefilled(
-        "demo_key",
-        JWT,
-        lambda: f"tok_fresh_{next(tokens)}",
-        lambda: f"pm_fresh_{next(payment_methods)}",
-    )
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from faults.account import Account, Call
+from faults.account import Account
+from faults.records import Call
 from faults.scripted import Fault
 from faults.wire import Answer, Connection, Request, Reset, Wire
 

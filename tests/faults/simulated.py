@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from faults import wire
-from faults.account import Account, Call
+from faults.account import Account
 from faults.house import Crash, House
+from faults.records import Call
 from faults.scripted import Fault
 from werkzeug.datastructures import Headers
 

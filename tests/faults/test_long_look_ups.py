@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faults.account import Customer
 from faults.double import Double
 from faults.house import House
+from faults.records import Customer
 from faults.scripted import FAULTS
 from faults.simulated import Clock
 

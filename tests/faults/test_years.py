@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from faults.account import Customer
 from faults.double import Double
 from faults.house import House
+from faults.records import Customer
 from faults.scripted import FAULTS, LATE, Fault, stripe_error
 
 from app.customers.attempts import Attempts

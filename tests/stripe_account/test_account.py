@@ -16,9 +16,7 @@ from stripe_account.calls import (
 from support.scripted_stripe import Said, ScriptedStripe
 
 from app.stripe_account.objects import Customer, PaymentMethod, Token
-from app.stripe_account.outcomes import (
-    OutcomeUnknown,
-)
+from app.stripe_account.outcomes import OutcomeUnknown
 
 
 @pytest.mark.parametrize(("call", "body", "line", "params"), SENT, ids=NAMES)

@@ -18,9 +18,7 @@ from stripe_account.calls import (
 )
 from support.scripted_stripe import Said, ScriptedStripe, error
 
-from app.stripe_account.outcomes import (
-    OutcomeUnknown,
-)
+from app.stripe_account.outcomes import OutcomeUnknown
 
 # Answers to another request than the one that was sent.
 OTHER_ATTEMPT = {"metadata": {"coord_attempt": "attempt-2"}}

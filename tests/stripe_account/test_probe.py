@@ -16,13 +16,6 @@ MADE = {"id": "cus_1", "object": "customer", "metadata": {}}
 
 
 @pytest.fixture
-def stripe() -> Iterator[ScriptedStripe]:
-    running = ScriptedStripe()
-    yield running
-    running.close()
-
-
-@pytest.fixture
 def account(stripe: ScriptedStripe) -> Iterator[StripeAccount]:
     opened = StripeAccount("sk_test_x", stripe.url)
     yield opened

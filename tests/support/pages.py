@@ -8,6 +8,9 @@ from flask.testing import FlaskClient
 from app.contract.document import Contract
 from app.contract.explorer import Prefilled, explorer
 
+# What the sandbox fills in for the user; it has the form of a JWT.
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl"
+
 
 class Page(HTMLParser):
     """The tags and the text of a page."""

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from faults.account import Account, Customer
+from faults.account import Account
 from faults.double import Double
 from faults.house import House
+from faults.records import Customer
 from faults.scripted import FAULTS
 from sqlalchemy import update
 
