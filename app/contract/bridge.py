@@ -2,8 +2,8 @@
 
 Connexion's own bridge has ten threads and moves four times between thread and event loop for each
 request. This one moves once: the body is complete, so Flask runs in a thread without interruption,
-and the event loop sends the complete response. `tests/contract/test_connexions_parts.py` fails when an
-upgrade of Connexion moves what is used here.
+and the event loop sends the complete response. `tests/contract/test_connexions_parts.py` fails when
+an upgrade of Connexion moves what is used here.
 """
 
 import contextvars
