@@ -119,8 +119,8 @@ class StandIn(AbstractContextManager["StandIn"]):
         self._thread.join(PATIENCE)
 
     def _serve(self) -> None:
-        # Where it cannot listen, uvicorn logs why and exits.
-        with suppress(SystemExit):
+        # Where it cannot listen, uvicorn logs why, and `__enter__` tells.
+        with suppress(ConfigurationError):
             asyncio.run(self._server.serve())
         self._ready.set()
 
