@@ -54,7 +54,7 @@ from app.customers.attempts import Attempts
 from app.customers.calls import Calls, Saved
 from app.customers.refusal_limits import RefusalLimits
 from app.customers.settle import Settlement
-from app.customers.single_flight import SingleFlight
+from app.customers.single_flight import AsOf, SingleFlight
 from app.customers.steps import Step
 from app.customers.storing import store
 from app.customers.timeouts import (
@@ -144,28 +144,31 @@ class Customers:
                 # Raised too if it was the first of several identical requests that hung up.
                 trace.current().require_caller()
 
-    def _save_card(self, user: User, token: str, request_id: str, deadline: float) -> str:
+    def _save_card(self, user: User, token: str, request_id: str, deadline: float) -> AsOf[str]:
         watched: str | None = None
+        in_progress = 0.0  # when the watched attempt was seen so the last time
         pause = FIRST_POLL
         is_settled = True
         while time.monotonic() < deadline:
             if is_settled and (attempt := self._attempts.claim(user, token, request_id, deadline)):
                 trace.current().user = attempt.user_id
+                in_progress = time.monotonic()
                 try:
                     return self.settle(attempt, user.partner_id, deadline)
                 except LeaseLost:
                     watched = attempt.id
+            looked = time.monotonic()
             row = self._attempts.get(user)
             trace.current().user = row.id
             if customer_id := self._accepted_before(row, watched):
-                return customer_id
+                return AsOf(customer_id, in_progress)
             is_settled = row.attempt_id is None
             if is_settled:
                 if customer_id := self._saved_before(row, token, watched):
-                    return customer_id
+                    return AsOf(customer_id, looked)
                 continue
             if row.attempt_token_hash == token_hash(token):
-                watched = row.attempt_id
+                watched, in_progress = row.attempt_id, looked
             if row.is_leased:
                 time.sleep(pause * random.uniform(0.5, 1))
                 pause = min(pause * 2, LAST_POLL)
@@ -233,9 +236,10 @@ class Customers:
         if attempt is None:
             return "overtaken"
         try:
-            return self.settle(attempt, partner_id, deadline, pauses=(), unattended=UNATTENDED)
+            settled = self.settle(attempt, partner_id, deadline, pauses=(), unattended=UNATTENDED)
         except LeaseLost:
             return "overtaken"
+        return settled.result
 
     def settle(
         self,
@@ -244,7 +248,7 @@ class Customers:
         deadline: float,
         pauses: tuple[float, ...] = RETRY_PAUSES,
         unattended: float = 0.0,
-    ) -> str:
+    ) -> AsOf[str]:
         """Bring one leased attempt to its end and store the outcome, or leave it open.
 
         Args:
@@ -255,7 +259,7 @@ class Customers:
             unattended: seconds beyond the deadline that a look-up may take.
 
         Returns:
-            The customer's id, or `forgotten`.
+            The customer's id, or `forgotten`, and a time at which the attempt was in progress.
 
         Raises:
             LeaseLost: it took too long, and another process has it.
@@ -272,6 +276,7 @@ class Customers:
         )
         try:
             saved = settlement.run()
+            in_progress = time.monotonic()
         except Refusal as refusal:
             counted = partner_id if isinstance(refusal, CardRefused) else None
             store(partial(self._attempts.refuse, settlement.attempt, refusal, counted), deadline)
@@ -287,10 +292,11 @@ class Customers:
             raise
         if attempt.step is Step.FORGET:
             store(partial(self._attempts.erase, settlement.attempt), deadline)
-            return "forgotten"
-        return self._accept(settlement.attempt, saved, deadline)
+            return AsOf("forgotten", in_progress)
+        self._accept(settlement.attempt, saved, deadline)
+        return AsOf(saved.customer_id, in_progress)
 
-    def _accept(self, attempt: Attempt, saved: Saved, deadline: float) -> str:
+    def _accept(self, attempt: Attempt, saved: Saved, deadline: float) -> None:
         accept = partial(
             self._attempts.accept, attempt, saved.customer_id, has_default_pm=saved.has_default_pm
         )
@@ -301,4 +307,3 @@ class Customers:
             log.error("customer belongs to another user", user=attempt.user_id, customer=str(taken))
             self._attempts.release(attempt)
             raise StripeUnavailable(inner="another user's row holds the customer") from taken
-        return saved.customer_id

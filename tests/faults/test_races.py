@@ -174,6 +174,63 @@ def test_waiting_request_that_lost_sight_of_its_attempt_is_never_a_success_by_gu
     assert refused.value.code == "token_already_used"
 
 
+@pytest.mark.parametrize("where", ["same server", "another server"])
+def test_repeated_request_after_another_card_shares_no_outdated_success(
+    open_house: OpenHouse, double: Double, where: str
+) -> None:
+    """Card A is saved, then card B, then A is sent again before its first request has returned."""
+    house, other = (open_house(call=5.0, request=10.0, lease=20.0) for _ in range(2))
+    house.save(double.account.token())
+    token = double.account.token()
+    accepted, go_on = threading.Event(), threading.Event()
+    method = "accept" if where == "same server" else "confirm_accepted"
+    original = getattr(house.attempts, method)
+
+    def return_late(*args: Any, **named: Any) -> Any:
+        result = original(*args, **named)
+        accepted.set()
+        assert go_on.wait(10)
+        return result
+
+    setattr(house.attempts, method, return_late)
+    double.fail(FAULTS["hangs after execution"], token=token)
+    before = len(double.calls)
+    with ThreadPoolExecutor(3) as threads:
+        owner = threads.submit(at_once, [house if where == "same server" else other], [token])
+        while len(double.calls) == before:
+            time.sleep(0.005)
+        first = owner
+        if where == "another server":
+            looked = threading.Event()
+            look = house.attempts.get
+
+            def look_once(user: Any) -> Any:
+                row = look(user)
+                looked.set()
+                return row
+
+            house.attempts.get = look_once  # type: ignore[method-assign]
+            first = threads.submit(at_once, [house], [token])
+            assert looked.wait(10)
+        double.let_go()
+        assert accepted.wait(10)
+        other.save(double.account.token())
+        joined = threading.Event()
+        run = house.customers._in_flight.run
+
+        def run_visibly(*args: Any) -> str:
+            joined.set()
+            return run(*args)
+
+        house.customers._in_flight.run = run_visibly  # type: ignore[method-assign]
+        repeated = threads.submit(at_once, [house], [token])
+        assert joined.wait(10)
+        go_on.set()
+        assert first.result(10)[0].startswith("cus_")
+        assert repeated.result(10) == ["token_already_used"]
+    assert other.audit().is_clean, other.audit()
+
+
 def test_caller_that_hangs_up_takes_nobody_with_it(open_house: OpenHouse, double: Double) -> None:
     """Of two who sent the same, the first has gone before it began: the other's card is saved."""
     house = open_house()
