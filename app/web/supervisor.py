@@ -18,6 +18,7 @@ from app.config import SHUTDOWN_SECONDS, Settings
 from app.errors import ConfigurationError
 from app.telemetry.metrics import Metrics
 from app.telemetry.shared_metrics import Board
+from app.web.child import Child
 from app.web.edge import Edge
 from app.web.worker import Worker
 
@@ -31,37 +32,12 @@ MAX_SILENT_TICKS = 60
 # A worker that ends earlier than this has failed to start, in seconds.
 SHORT_LIFE_SECONDS = 5.0
 # Pauses before the next start, by the number of failed ones, in seconds. After the last one the
-# parent gives up; half a minute in all is longer than a database takes to fail over.
+# parent gives up, unless only processes are lacking and another worker serves; half a minute in all
+# is longer than a database takes to fail over.
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 HANDLED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD")
 
 Facts = Mapping[str, object]
-
-
-class _Child:
-    """One worker, as the parent sees it.
-
-    Attributes:
-        number: its slot of the metrics.
-        pid: its process id; 0 while it is not running.
-        channel: the parent's end; the worker reports there, and notices when it is closed.
-        is_ready: whether it takes requests.
-        error: why it could not start, as it reported.
-        failures: how often in a row it has failed to start.
-        start_at: when it is to be started, by the monotonic clock.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.pid = 0
-        self.channel: socket.socket | None = None
-        self.is_ready = False
-        self.error = ""
-        self.failures = 0
-        self.start_at = 0.0
-        self.started_at = 0.0
-        self.silent_ticks = 0
-        self.beats = 0
 
 
 class Supervisor:
@@ -89,7 +65,7 @@ class Supervisor:
         self._ready = ready
         self._stopping = stopping
         self._board = Board(settings.workers)
-        self._children = [_Child(number) for number in range(settings.workers)]
+        self._children = [Child(number) for number in range(settings.workers)]
         self._received: list[int] = []
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._facts: Facts = {}
@@ -141,9 +117,13 @@ class Supervisor:
                 # The system has no process or no memory left; the other workers go on.
                 reason = f"no process: {error.strerror}"
                 log.error("worker not started", reason=reason)
+                # To give up would end workers that the system has no room to start again.
+                is_serving = any(other.is_ready for other in self._children)
+                if is_serving and child.failures == len(PAUSES):
+                    child.failures -= 1
                 self._plan_start(child, reason, is_failure=True)
 
-    def _fork(self, child: _Child) -> None:
+    def _fork(self, child: Child) -> None:
         """Start a worker.
 
         Raises:
@@ -165,7 +145,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             other.close()
 
-    def _become_worker(self, child: _Child, channel: socket.socket, mask: set[int]) -> NoReturn:
+    def _become_worker(self, child: Child, channel: socket.socket, mask: set[int]) -> NoReturn:
         """Run a worker in this process, which is a copy of the parent, and exit."""
         status = 1
         try:
@@ -198,7 +178,7 @@ class Supervisor:
             # Not sys.exit: what the parent does at its end must not be done here as well.
             os._exit(status)
 
-    def _read_reports(self, child: _Child) -> None:
+    def _read_reports(self, child: Child) -> None:
         """Read what a worker has reported: one line, which it writes at once."""
         if child.channel is None:
             return
@@ -210,7 +190,7 @@ class Supervisor:
                     child.is_ready = True
                     self._facts = report["facts"]
 
-    def _reap(self, child: _Child) -> None:
+    def _reap(self, child: Child) -> None:
         if not child.pid or not (ended := os.waitpid(child.pid, os.WNOHANG))[0]:
             return
         code = os.waitstatus_to_exitcode(ended[1])
@@ -225,7 +205,7 @@ class Supervisor:
         reason = child.error or f"it ended with status {code}"
         self._plan_start(child, reason, is_failure=is_failure)
 
-    def _plan_start(self, child: _Child, reason: str, *, is_failure: bool) -> None:
+    def _plan_start(self, child: Child, reason: str, *, is_failure: bool) -> None:
         """Set when a worker is to be started again: later after each failure in a row."""
         child.failures = child.failures + 1 if is_failure else 0
         if child.failures > len(PAUSES):
@@ -233,13 +213,13 @@ class Supervisor:
         pause = PAUSES[child.failures - 1] if child.failures else 0.0
         child.start_at = time.monotonic() + pause
 
-    def _forget(self, child: _Child) -> None:
+    def _forget(self, child: Child) -> None:
         assert child.channel is not None
         child.channel.close()
         child.channel, child.pid = None, 0
         self._board.slots[child.number].leave()
 
-    def _check_beat(self, child: _Child) -> None:
+    def _check_beat(self, child: Child) -> None:
         if not child.pid:
             return
         beats = self._board.slots[child.number].beats
