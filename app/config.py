@@ -40,6 +40,7 @@ class Settings:
         stripe_timeout: the longest that one call to Stripe may take.
         stripe_cards: how a `tok_...` is saved at Stripe: as `source` or as `payment_method`.
         request_timeout: the longest that one request may take, waiting and retries included.
+        keep_alive_seconds: how long a connection may be idle after a response.
         drain_seconds: how long requests are still taken once the process was told to stop.
         workers: the number of processes.
         max_in_flight: requests that one worker works on at once.
@@ -59,6 +60,9 @@ class Settings:
     stripe_timeout: float = 20.0
     stripe_cards: StripeCards = "source"
     request_timeout: float = 25.0
+    # Longer than proxies keep an idle connection, or one sends a request as it is closed here and
+    # answers 502: nginx and AWS's load balancers keep it for 60 s.
+    keep_alive_seconds: float = 75.0
     drain_seconds: float = 0.0
     workers: int = 1
     max_in_flight: int = 1000
@@ -96,6 +100,7 @@ class Settings:
             stripe_timeout=read.number("STRIPE_TIMEOUT", cls.stripe_timeout, 0.05, 40),
             stripe_cards=read.choice("STRIPE_CARDS", *CARDS),
             request_timeout=read.number("REQUEST_TIMEOUT", cls.request_timeout, 0.1, 300),
+            keep_alive_seconds=read.number("KEEP_ALIVE_SECONDS", cls.keep_alive_seconds, 1, 3600),
             drain_seconds=read.number("DRAIN_SECONDS", cls.drain_seconds, 0, 3600),
             workers=read.count("WEB_CONCURRENCY", cls.workers, MAX_WORKERS),
             max_in_flight=read.count("MAX_IN_FLIGHT", cls.max_in_flight, 10_000),

@@ -11,6 +11,7 @@ import yaml
 
 from app import config
 from app.cli import main
+from app.config import Settings
 from app.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +56,14 @@ def test_each_variable_is_explained() -> None:
     variables = set(re.findall(r'\(\s*"([A-Z][A-Z_]+)"', inspect.getsource(config)))
     assert len(variables) > 10
     assert variables - set(re.findall(r"^\| `(\w+)`", OPERATORS, re.MULTILINE)) == set()
+
+
+def test_service_keeps_idle_connections_longer_than_nginx() -> None:
+    """Else nginx sends a request on one that is just closed, and answers 502."""
+    text = (ROOT / "deploy/nginx.conf").read_text()
+    (kept,) = re.findall(r"^ +keepalive_timeout (\d+)s;", text, re.MULTILINE)
+    # nginx's own default, and that of AWS's load balancers.
+    assert int(kept) == 60 < Settings().keep_alive_seconds
 
 
 def test_each_metric_is_explained() -> None:

@@ -62,6 +62,7 @@ def config_for(app: Any, settings: Settings) -> uvicorn.Config:
         backlog=BACKLOG,
         # Else uvicorn reads WEB_CONCURRENCY.
         workers=1,
+        timeout_keep_alive=math.ceil(settings.keep_alive_seconds),
         timeout_graceful_shutdown=math.ceil(settings.request_timeout) + SEND_SECONDS,
     )
 

@@ -22,6 +22,7 @@ from app.sandbox.standin.server import StandIn
 from app.telemetry.trace import CALLER_IS_GONE
 from app.web import protocol, transport
 from app.web.edge import Edge
+from app.web.server import config_for
 
 
 def connect(service: Service) -> socket.socket:
@@ -66,6 +67,19 @@ def test_a_second_request_has_a_clock_of_its_own(hasty: float, service: Service)
             assert answer.startswith(b"HTTP/1.1 200 ")
         sock.sendall(request[:-2])
         assert is_cut_off(sock)
+
+
+def test_idle_connection_is_closed_after_its_time(settings: Settings) -> None:
+    """Which is longer than that of proxies in front, by default."""
+    brief = dataclasses.replace(settings, keep_alive_seconds=1)
+    with Service(brief) as service, connect(service) as sock:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+        answered = time.monotonic()
+        assert is_cut_off(sock)
+        # The event loop's clock may be a tick behind.
+        assert time.monotonic() - answered > 0.9
+    assert config_for(None, settings).timeout_keep_alive == 75
 
 
 def test_head_without_end_is_cut_off(service: Service) -> None:
