@@ -8,10 +8,10 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from app.config import Settings
-from app.customers.known_account import UNKNOWN, Known, newest_customers_known
 from app.errors import ConfigurationError, StorageUnavailable
 from app.identity.jwks import KeySource
 from app.identity.keys import PRIVATE
+from app.reconciliation.known_account import UNKNOWN, Known, newest_customers_known
 from app.storage.database import Database
 from app.storage.tables import issuers, partners
 from app.stripe_account import probe

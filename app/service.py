@@ -17,7 +17,6 @@ from app.customers.attempts import Attempts
 from app.customers.calls import Calls
 from app.customers.completer import Completer
 from app.customers.forget import Forgetting
-from app.customers.known_account import Known, require_known_account
 from app.customers.read_user import StoredCustomers
 from app.customers.refusal_limits import RefusalLimits
 from app.customers.replaced_cards import ReplacedCards
@@ -28,6 +27,7 @@ from app.customers.upkeep import Upkeep
 from app.errors import UsersApiError
 from app.handlers import Services
 from app.identity.credentials import Identity
+from app.reconciliation.known_account import Known, require_known_account
 from app.storage.database import Database, open_migrated
 from app.stripe_account.account import StripeAccount
 from app.telemetry.metrics import CONTENT_TYPE_LATEST, Metrics

@@ -19,8 +19,8 @@ def import_customers(file: Path) -> None:
     `partner` if several partners have the issuer. A line that is left is printed with the reason.
     To import a file twice changes nothing.
     """
-    from app.customers.importing import Import
-    from app.customers.paced_account import PacedAccount
+    from app.reconciliation.importing import Import
+    from app.reconciliation.paced_account import PacedAccount
     from app.service import open_database, open_stripe
 
     settings = read_settings()

@@ -10,7 +10,7 @@ import click
 from app.commands.shared import plainly, print_table, progress, read_settings, utc
 
 if TYPE_CHECKING:
-    from app.customers.finding import Finding
+    from app.reconciliation.finding import Finding
 
 
 @click.command()
@@ -29,10 +29,10 @@ def reconcile(dry_run: bool, delete: bool, rebuilt: str | None) -> None:
     Customers that the database does not know become their users' customers. Nothing is deleted
     without --delete, and then only a customer whose user has another one that lives.
     """
-    from app.customers.installations import claim_installation
-    from app.customers.open_attempts import settle_open_attempts
-    from app.customers.paced_account import PacedAccount
-    from app.customers.reconcile import Reconciliation
+    from app.reconciliation.installations import claim_installation
+    from app.reconciliation.open_attempts import settle_open_attempts
+    from app.reconciliation.paced_account import PacedAccount
+    from app.reconciliation.reconcile import Reconciliation
     from app.service import make_rule, open_database, open_stripe
 
     settings = read_settings()
@@ -70,8 +70,8 @@ def installations() -> None:
 
     Needs no database.
     """
-    from app.customers.installations import list_installations
-    from app.customers.paced_account import PacedAccount
+    from app.reconciliation.installations import list_installations
+    from app.reconciliation.paced_account import PacedAccount
     from app.service import open_stripe
 
     with closing(open_stripe(read_settings())) as stripe:

@@ -17,6 +17,7 @@ __all__ = [
     "house",
     "open_house",
     "postgresql_url",
+    "route",
     "short_pauses",
     "sqlite_template",
     "sqlite_url",
@@ -28,9 +29,3 @@ __all__ = [
 def route() -> str:
     """Return how cards are saved: what `reconcile` and `import` do does not depend on it."""
     return "source"
-
-
-@pytest.fixture(autouse=True)
-def short_pauses_of_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `reconcile` and `import` repeat a call soon, and give up soon."""
-    monkeypatch.setattr("app.customers.paced_account.PAUSES", (0.01, 0.01))

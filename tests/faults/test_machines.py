@@ -132,6 +132,6 @@ def test_service_reads_its_clock_in_few_places() -> None:
     }
     assert readers == {
         "identity/credentials.py",
-        "customers/comparison.py",
-        "customers/installations.py",
+        "reconciliation/comparison.py",
+        "reconciliation/installations.py",
     }

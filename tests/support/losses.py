@@ -15,10 +15,10 @@ from sqlalchemy import func, insert, select, text, update
 from support.interruptions import Interruption
 from support.reconciling import hash_of, import_lines, line, reconcile, stray
 
-from app.customers.finding import Finding
-from app.customers.installations import claim_installation
 from app.customers.steps import Cards
 from app.errors import StripeUnavailable
+from app.reconciliation.finding import Finding
+from app.reconciliation.installations import claim_installation
 from app.storage.database import Database
 from app.storage.tables import installation, metadata, users
 

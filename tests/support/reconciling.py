@@ -15,15 +15,15 @@ from faults.records import Customer
 from faults.scripted import FAULTS
 from sqlalchemy import update
 
-from app.customers.finding import Finding
-from app.customers.import_file import Imported
-from app.customers.importing import Import
-from app.customers.open_attempts import settle_open_attempts
-from app.customers.paced_account import PacedAccount
 from app.customers.pacer import Pacer
-from app.customers.reconcile import Reconciliation
 from app.customers.user import user_hash
 from app.errors import StripeUnavailable
+from app.reconciliation.finding import Finding
+from app.reconciliation.import_file import Imported
+from app.reconciliation.importing import Import
+from app.reconciliation.open_attempts import settle_open_attempts
+from app.reconciliation.paced_account import PacedAccount
+from app.reconciliation.reconcile import Reconciliation
 from app.storage.tables import refusals, users
 
 PARTNER, ISSUER = "Acme", "https://acme.example/"

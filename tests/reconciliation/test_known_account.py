@@ -9,14 +9,14 @@ from faults.scripted import FAULTS, Fault, stripe_error
 from sqlalchemy import insert, text
 from support.plans import explained, reads_all
 
-from app.customers.known_account import (
+from app.errors import ConfigurationError
+from app.reconciliation.known_account import (
     NEWEST,
     Knowledge,
     Known,
     newest_customers_known,
     require_known_account,
 )
-from app.errors import ConfigurationError
 from app.storage.tables import users
 from app.stripe_account.account import Customer
 
@@ -82,7 +82,7 @@ def test_rows_without_a_customer_are_not_all_read(
     house: House, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Users whose cards were refused by the thousand, after the last one who has a customer."""
-    monkeypatch.setattr("app.customers.known_account.LAST_ROWS", 100)
+    monkeypatch.setattr("app.reconciliation.known_account.LAST_ROWS", 100)
     house.save(double.account.token())
     crowd = [{"user_hash": number.to_bytes(32, "big")} for number in range(1000)]
     with house.database.writing() as connection:

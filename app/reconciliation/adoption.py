@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from app.customers.finding import Finding, Kind, names
-from app.customers.ownership import Found, Owner, Ownership
-from app.customers.paced_account import PacedAccount, side_by_side
+from app.reconciliation.finding import Finding, Kind, names
+from app.reconciliation.ownership import Found, Owner, Ownership
+from app.reconciliation.paced_account import PacedAccount, side_by_side
 from app.stripe_account.account import CustomerGone, CustomerUnknown
 
 # Users whose rows are read, and inserted, by one statement.
@@ -38,7 +38,7 @@ class Adoption:
         dry_run: change nothing.
 
     Attributes:
-        duplicates: what is left, for `app.customers.duplicates`.
+        duplicates: what is left, for `app.reconciliation.duplicates`.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Insert, Select, Update, case, func, null, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from app.customers.customer_marks import Marks
+from app.reconciliation.customer_marks import Marks
 from app.storage.database import Database
 from app.storage.tables import now, users
 from app.stripe_account.account import Customer

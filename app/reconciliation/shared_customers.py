@@ -7,10 +7,10 @@ metadata names the user that it was last updated for.
 from collections import defaultdict
 from collections.abc import Iterator
 
-from app.customers.customer_marks import Marks, marks_of_user
-from app.customers.finding import Finding, names
-from app.customers.ownership import Found, Owner, Ownership
-from app.customers.paced_account import PacedAccount
+from app.reconciliation.customer_marks import Marks, marks_of_user
+from app.reconciliation.finding import Finding, names
+from app.reconciliation.ownership import Found, Owner, Ownership
+from app.reconciliation.paced_account import PacedAccount
 from app.stripe_account.account import Customer, CustomerGone, CustomerUnknown
 
 

@@ -7,18 +7,18 @@ operator says so, and then only a user's second one.
 
 from collections.abc import Callable, Iterator
 
-from app.customers.adoption import Adoption
-from app.customers.comparison import Comparison
-from app.customers.customer_marks import marks_of_user
-from app.customers.dangling import dangling
-from app.customers.duplicates import DuplicateCustomers
-from app.customers.finding import Finding, names
-from app.customers.known_account import Known, require_known_account
-from app.customers.ownership import Ownership
-from app.customers.paced_account import PacedAccount, side_by_side
-from app.customers.shared_customers import SharedCustomers
 from app.customers.unnamed_rows import name_rows_of_the_version_before
 from app.errors import ConfigurationError, ParameterRefused
+from app.reconciliation.adoption import Adoption
+from app.reconciliation.comparison import Comparison
+from app.reconciliation.customer_marks import marks_of_user
+from app.reconciliation.dangling import dangling
+from app.reconciliation.duplicates import DuplicateCustomers
+from app.reconciliation.finding import Finding, names
+from app.reconciliation.known_account import Known, require_known_account
+from app.reconciliation.ownership import Ownership
+from app.reconciliation.paced_account import PacedAccount, side_by_side
+from app.reconciliation.shared_customers import SharedCustomers
 from app.storage.database import Database
 from app.stripe_account.account import CustomerGone, OutcomeUnknown
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from app.customers.finding import Finding
 from app.customers.save_card import Customers
 from app.customers.upkeep import Upkeep
 from app.errors import CardRefused, ParameterRefused, TokenRefused, UsersApiError
+from app.reconciliation.finding import Finding
 
 # More than can be open: a bound for the query.
 MOST = 1_000_000

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Iterator
 
-from app.customers.customer_marks import Marks
-from app.customers.finding import Finding, names
-from app.customers.ownership import Found, Owner, Ownership
-from app.customers.paced_account import PacedAccount
+from app.reconciliation.customer_marks import Marks
+from app.reconciliation.finding import Finding, names
+from app.reconciliation.ownership import Found, Owner, Ownership
+from app.reconciliation.paced_account import PacedAccount
 from app.stripe_account.account import Customer
 
 # How far Stripe's clock may be ahead of this machine's, in seconds: a day, as it is only a bound.

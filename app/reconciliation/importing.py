@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 
 from sqlalchemy import select
 
-from app.customers.customer_marks import INSTALLATION, STARTED, USER, Marks, marks_of_user
-from app.customers.import_file import Imported, ImportFile, Line, LineRefused, Registration
-from app.customers.known_account import Known, require_known_account
-from app.customers.ownership import Found, Owner, Ownership
-from app.customers.paced_account import PacedAccount, side_by_side
 from app.customers.unnamed_rows import name_rows_of_the_version_before
 from app.errors import ParameterRefused
+from app.reconciliation.customer_marks import INSTALLATION, STARTED, USER, Marks, marks_of_user
+from app.reconciliation.import_file import Imported, ImportFile, Line, LineRefused, Registration
+from app.reconciliation.known_account import Known, require_known_account
+from app.reconciliation.ownership import Found, Owner, Ownership
+from app.reconciliation.paced_account import PacedAccount, side_by_side
 from app.storage.database import Database
 from app.storage.tables import issuers, now, partners
 from app.stripe_account.account import Customer, CustomerGone, CustomerUnknown, OutcomeUnknown

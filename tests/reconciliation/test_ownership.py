@@ -7,8 +7,8 @@ from sqlalchemy import insert
 from support.plans import crowd, explained, reads_all, sorts
 from support.reconciling import hash_of
 
-from app.customers.known_account import newest_customers_known
-from app.customers.ownership import PAGE, Found, Ownership
+from app.reconciliation.known_account import newest_customers_known
+from app.reconciliation.ownership import PAGE, Found, Ownership
 from app.storage.tables import users
 from app.stripe_account.account import Customer
 

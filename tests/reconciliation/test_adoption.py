@@ -7,7 +7,7 @@ from faults.double import Double
 from faults.house import House
 from support.reconciling import forget_row, reconcile, stray_of, told
 
-from app.customers.ownership import Ownership
+from app.reconciliation.ownership import Ownership
 
 
 def before(monkeypatch: pytest.MonkeyPatch, house: House, method: str, token: str) -> None:

@@ -10,9 +10,9 @@ from faults.house import House
 from faults.scripted import FAULTS, Fault, stripe_error
 from support.reconciling import silent, stray, unpaced
 
-from app.customers import paced_account
-from app.customers.paced_account import PacedAccount, side_by_side
 from app.customers.pacer import Pacer
+from app.reconciliation import paced_account
+from app.reconciliation.paced_account import PacedAccount, side_by_side
 from app.stripe_account.account import CustomerGone, OutcomeUnknown
 
 
@@ -78,7 +78,7 @@ def test_call_is_repeated(house: House, double: Double, fault: str) -> None:
 
 def test_pause_that_stripe_asks_for_is_kept(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     paused: list[float] = []
-    monkeypatch.setattr("app.customers.paced_account.time.sleep", paused.append)
+    monkeypatch.setattr("app.reconciliation.paced_account.time.sleep", paused.append)
     failures = iter([OutcomeUnknown("slow down", retry_after=7), OutcomeUnknown("again")])
 
     def retrieve(customer_id: str, timeout: float) -> Any:

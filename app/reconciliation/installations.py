@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import exists, update
 
-from app.customers.comparison import AHEAD, PROGRESS
-from app.customers.customer_marks import Marks
-from app.customers.paced_account import PacedAccount
 from app.errors import ConfigurationError
+from app.reconciliation.comparison import AHEAD, PROGRESS
+from app.reconciliation.customer_marks import Marks
+from app.reconciliation.paced_account import PacedAccount
 from app.storage.database import Database
 from app.storage.tables import installation as installation_table
 from app.storage.tables import users

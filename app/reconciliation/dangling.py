@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Collection, Iterator
 
-from app.customers.finding import Finding, names
-from app.customers.ownership import Owner, Ownership
-from app.customers.paced_account import PacedAccount, side_by_side
+from app.reconciliation.finding import Finding, names
+from app.reconciliation.ownership import Owner, Ownership
+from app.reconciliation.paced_account import PacedAccount, side_by_side
 from app.stripe_account.account import CustomerGone, CustomerUnknown
 
 

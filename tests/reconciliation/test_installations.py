@@ -7,10 +7,10 @@ from faults.double import Double
 from faults.house import House
 from support.reconciling import kinds, reconcile, silent, stray, stray_of, unpaced
 
-from app.customers import comparison
-from app.customers.installations import Installation, claim_installation, list_installations
 from app.customers.user import user_hash
 from app.errors import ConfigurationError
+from app.reconciliation import comparison
+from app.reconciliation.installations import Installation, claim_installation, list_installations
 
 
 def test_installations_are_listed_by_their_newest_customer(house: House, double: Double) -> None:

@@ -15,7 +15,7 @@ from support.reconciling import (
     stray_of,
 )
 
-from app.customers.finding import Finding
+from app.reconciliation.finding import Finding
 from app.stripe_account.account import OutcomeUnknown
 
 

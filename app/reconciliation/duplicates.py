@@ -6,11 +6,11 @@ acknowledged last. Right before, Stripe and the row are read once more.
 
 from collections.abc import Iterable, Iterator
 
-from app.customers.adoption import WAS_CHANGED, Duplicates
-from app.customers.customer_marks import Marks
-from app.customers.finding import Finding, names
-from app.customers.ownership import Found, Owner, Ownership
-from app.customers.paced_account import PacedAccount
+from app.reconciliation.adoption import WAS_CHANGED, Duplicates
+from app.reconciliation.customer_marks import Marks
+from app.reconciliation.finding import Finding, names
+from app.reconciliation.ownership import Found, Owner, Ownership
+from app.reconciliation.paced_account import PacedAccount
 from app.stripe_account.account import Customer, CustomerGone, CustomerUnknown, OutcomeUnknown
 
 

@@ -21,8 +21,8 @@ from support.reconciling import (
     stray_of,
 )
 
-from app.customers import importing
 from app.errors import ConfigurationError
+from app.reconciliation import importing
 from app.storage.tables import issuers, now, partners
 from app.stripe_account.account import OutcomeUnknown
 

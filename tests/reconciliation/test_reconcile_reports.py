@@ -20,9 +20,9 @@ from support.reconciling import (
     told,
 )
 
-from app.customers import comparison
-from app.customers.finding import Finding
 from app.errors import ConfigurationError, Misconfigured
+from app.reconciliation import comparison
+from app.reconciliation.finding import Finding
 from app.storage.tables import metadata, users
 from app.stripe_account.account import OutcomeUnknown
 
@@ -148,7 +148,7 @@ def test_dry_run_changes_nothing(house: House, double: Double) -> None:
 
 
 def test_progress_is_shown(house: House, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.customers.reconcile.PROGRESS", 2)
+    monkeypatch.setattr("app.reconciliation.reconcile.PROGRESS", 2)
     for number in range(3):
         subject = f"user-{number}"
         mark_as_version_1(house, house.save(double.account.token(), subject), house.row(subject).id)

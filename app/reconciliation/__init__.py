@@ -1,0 +1,1 @@
+"""The database and Stripe are made to agree: `reconcile`, `import` and what the start checks."""

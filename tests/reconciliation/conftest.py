@@ -1,0 +1,10 @@
+"""`reconcile` and `import` with a double of Stripe, on both databases."""
+
+import pytest
+from customers.conftest import *  # noqa: F403 - fixtures, by its `__all__`
+
+
+@pytest.fixture(autouse=True)
+def short_pauses_of_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `reconcile` and `import` repeat a call soon, and give up soon."""
+    monkeypatch.setattr("app.reconciliation.paced_account.PAUSES", (0.01, 0.01))
