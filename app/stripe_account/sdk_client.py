@@ -6,13 +6,18 @@ each request, and the service does not use, is left out: a twelfth of all instru
 """
 
 import logging
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote_plus
 
 import stripe
-from stripe import _util
+from stripe import _api_requestor, _util
 from stripe._api_requestor import _APIRequestor
 
 from app.http_client import HttpClient, NoResponse
+
+# What each byte of a form's names and values becomes.
+QUOTED = [quote_plus(bytes([byte])) for byte in range(256)]
 
 
 class SdkClient(stripe.HTTPClient):
@@ -52,6 +57,18 @@ def make_quiet() -> None:
     stripe.enable_telemetry = False
     # Variables of the environment by which it recognises an AI agent, to name it to Stripe.
     _APIRequestor.AI_AGENTS = []
+    # Python's own quotes a text that has a bracket, as each name of metadata has, byte by byte: a
+    # twentieth of all instructions of a save.
+    _api_requestor.urlencode = form  # type: ignore[attr-defined, assignment]
+
+
+def form(fields: Iterable[tuple[str, object]]) -> str:
+    """Return fields as a form's body: what `urllib.parse.urlencode` returns, sooner."""
+    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in fields])
+
+
+def _quoted(value: object) -> str:
+    return str(value).encode().decode("latin-1").translate(QUOTED)
 
 
 def _no_line(_fields: object) -> str:

@@ -1,14 +1,19 @@
 """The private parts of the SDK that are replaced: each is still there, and still what it uses."""
 
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
-from stripe import _util
+from hypothesis import given
+from hypothesis import strategies as st
+from stripe import _api_requestor, _util
 from stripe._api_requestor import _APIRequestor
 from support.scripted_stripe import Said, ScriptedStripe
 
 from app.stripe_account.account import StripeAccount
+from app.stripe_account.sdk_client import form
 
+TEXTS = st.text(st.characters(codec="utf-8"))
 DELETED = {"id": "cus_1", "object": "customer", "deleted": True}
 # The first of those that the SDK looks for, and what it would tell Stripe of it.
 AGENT, NAME = ("AGENT_OF_A_TEST", "agent_of_a_test")
@@ -60,3 +65,17 @@ def test_no_durations_are_sent(stripe: ScriptedStripe) -> None:
     assert len(stripe.requests) == 2
     for request in stripe.requests:
         assert "x-stripe-client-telemetry" not in request.headers
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS | st.integers())))
+def test_form_is_that_of_the_standard_library(fields: list[tuple[str, object]]) -> None:
+    assert form(fields) == urlencode(fields)
+
+
+def test_form_is_encoded_by_ours(stripe: ScriptedStripe, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+    monkeypatch.setattr(
+        _api_requestor, "urlencode", lambda fields: encoded.append(fields) or form(fields)
+    )
+    call(stripe)
+    assert len(encoded) == 1
