@@ -26,7 +26,7 @@ from connexion.middleware.abstract import ROUTING_CONTEXT
 from connexion.middleware.routing import RoutingMiddleware
 from connexion.security import AbstractSecurityHandler
 from connexion.utils import inspect_function_arguments
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.contract.document import SAFE_METHODS
 from app.contract.threads import Threads
@@ -37,13 +37,38 @@ JSON = "application/json"
 
 
 class ExactRouting(RoutingMiddleware):  # type: ignore[misc]  # Connexion has no types
-    """Connexion's routing without its redirects, which repeat the query and any `Host`."""
+    """Connexion's routing without its redirects, which repeat the query and any `Host`.
+
+    An operation whose path has no parameters is found by method and path at once, without two of
+    Starlette's routers and their patterns.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app)
+        self._found: dict[tuple[str, str], dict[str, str]] = {}
 
     def add_api(self, *args: Any, **options: Any) -> None:
         """Add the operations of a document."""
         super().add_api(*args, **options)
         for router in (self.router, *(mount.app for mount in self.router.routes)):
             router.redirect_slashes = False
+        for mount in self.router.routes:
+            for route in mount.routes:
+                found = {"api_base_path": mount.path, "operation_id": route.endpoint.operation_id}
+                if not route.param_convertors:
+                    for method in route.methods:
+                        self._found[method, mount.path + route.path] = found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Route one request."""
+        is_direct = scope["type"] == "http" and not scope.get("root_path")
+        found = self._found.get((scope["method"], scope["path"])) if is_direct else None
+        if found is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["path_params"] = {}
+        scope.setdefault("extensions", {})[ROUTING_CONTEXT] = found.copy()
+        await self.app(scope, receive, send)
 
 
 class WsgiBridge:
