@@ -10,7 +10,7 @@ import contextvars
 import functools
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import flask
@@ -34,6 +34,9 @@ from app.errors import ConfigurationError, NotFound
 from app.telemetry import trace
 
 JSON = "application/json"
+
+# By operationId.
+Views = dict[str, Callable[[], Any]]
 
 
 class ExactRouting(RoutingMiddleware):  # type: ignore[misc]  # Connexion has no types
@@ -78,10 +81,13 @@ class WsgiBridge:
         wsgi: the WSGI application.
         threads: one for each admitted request, so that none waits for a thread.
         read_threads: the same for safe methods, which are quick while all other threads wait.
+
+    Attributes:
+        wsgi: as given; may be replaced before the first request.
     """
 
     def __init__(self, wsgi: Any, threads: int, read_threads: int) -> None:
-        self._wsgi = wsgi
+        self.wsgi = wsgi
         self._threads: Threads[tuple[Message, bytes]] = Threads(threads, "request")
         self._read_threads: Threads[tuple[Message, bytes]] = Threads(read_threads, "read")
 
@@ -113,12 +119,42 @@ class WsgiBridge:
                 (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
             ]
 
-        pieces: Iterable[bytes] = self._wsgi(environ, start_response)
+        pieces: Iterable[bytes] = self.wsgi(environ, start_response)
         try:
             return start, b"".join(pieces)
         finally:
             if hasattr(pieces, "close"):
                 pieces.close()
+
+
+class DirectViews:
+    """A Flask application as WSGI that calls the view of an operation itself.
+
+    What Flask would do besides is for hooks and signals. The view runs in Flask's context, so
+    `flask.request`, `flask.abort` and handlers of errors work in it.
+
+    Args:
+        app: the Flask application; it handles all that is not an operation, and everything if a
+            function is registered to run before or after each request.
+        views: of the operations.
+    """
+
+    def __init__(self, app: flask.Flask, views: Views) -> None:
+        self._app = app
+        has_hooks = app.before_request_funcs or app.after_request_funcs
+        self._views = {} if has_hooks else views
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        """Handle one request."""
+        view = self._views.get(_operation_id(environ["asgi.scope"]))
+        if view is None:
+            return self._app.wsgi_app(environ, start_response)
+        with self._app.request_context(environ):
+            try:
+                returned = view()
+            except Exception as error:
+                returned = self._app.handle_user_exception(error)
+            return self._app.make_response(returned)(environ, start_response)
 
 
 def install_bridge(app: FlaskApp, threads: int, read_threads: int) -> WsgiBridge:
@@ -140,8 +176,11 @@ def install_bridge(app: FlaskApp, threads: int, read_threads: int) -> WsgiBridge
     return bridge
 
 
-def build_eagerly(app: FlaskApp) -> None:
+def build_eagerly(app: FlaskApp) -> Views:
     """Build at the start what Connexion builds at the first request, or for each request.
+
+    Returns:
+        The view of each operation.
 
     Raises:
         ConfigurationError: an operationId has no function, or the document is not valid.
@@ -151,10 +190,12 @@ def build_eagerly(app: FlaskApp) -> None:
         middleware.app, middleware.middleware_stack = middleware._build_middleware_stack()
     except (ResolverError, InvalidSpecification) as error:
         raise ConfigurationError(str(error.args[0])) from None
-    views = app.app.view_functions
-    for name, view in views.items():
+    views: Views = {}
+    endpoints = app.app.view_functions
+    for name, view in endpoints.items():
         if isinstance(view, FlaskOperation):
-            views[name] = _decorate_once(view)
+            endpoints[name] = views[view.operation_id] = _decorate_once(view)
+    return views
 
 
 def _inspect_signatures_once() -> None:
@@ -180,8 +221,7 @@ def _decorate_once(operation: FlaskOperation) -> Any:
 
     def view(**_path: Any) -> Any:
         # Without Connexion's routing no check has run.
-        scope = flask.request.environ["asgi.scope"]
-        if not scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id"):
+        if not _operation_id(flask.request.environ["asgi.scope"]):
             raise NotFound
         found = _context.get()
         for returned in found.get("token_info", {}).values():
@@ -194,6 +234,11 @@ def _decorate_once(operation: FlaskOperation) -> Any:
         return response.build_framework_response(returned)
 
     return view
+
+
+def _operation_id(scope: Scope) -> str:
+    """Return the operation that Connexion's routing has found; empty if it found none."""
+    return scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id") or ""
 
 
 async def _read_body(receive: Receive) -> bytes:

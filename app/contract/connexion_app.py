@@ -11,7 +11,7 @@ from connexion.middleware.lifespan import LifespanMiddleware
 from connexion.middleware.security import SecurityMiddleware
 from connexion.options import SwaggerUIOptions
 
-from app.contract.bridge import ExactRouting, build_eagerly, install_bridge
+from app.contract.bridge import DirectViews, ExactRouting, build_eagerly, install_bridge
 from app.contract.document import Contract
 from app.contract.explorer import Prefilled, explorer
 from app.contract.validation import RequestValidation, ResponseValidation
@@ -72,5 +72,5 @@ def serve_contract(
     bridge = install_bridge(app, threads, read_threads)
     app.add_api(contract.routed(), resolver=resolver)
     app.app.register_blueprint(explorer(contract, prefilled))
-    build_eagerly(app)
+    bridge.wsgi = DirectViews(app.app, build_eagerly(app))
     return app

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import flask
 import pytest
 from connexion.options import SwaggerUIOptions
 from support.serving import Caller
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from app.contract.bridge import WsgiBridge
+from app.contract.bridge import DirectViews, WsgiBridge
 from app.contract.connexion_app import serve_contract
 from app.contract.document import Contract, Handlers
 
@@ -182,3 +184,45 @@ def test_path_with_two_slashes_is_not_found(caller: Caller, path: str) -> None:
     """Flask would merge them, and call the function of an operation whose checks have not run."""
     response = caller.http.post(f"{caller.http.base_url}".rstrip("/") + path, json={})
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+def test_view_of_an_operation_has_flasks_context_and_handlers_of_errors() -> None:
+    """Though Flask neither routes the request nor runs what else it has for each."""
+    app = flask.Flask("app")
+    started: list[object] = []
+
+    @app.errorhandler(LookupError)
+    def handle(_error: LookupError) -> tuple[str, int]:
+        return f"{flask.request.method} failed", 418
+
+    def view() -> dict[str, Any]:
+        if flask.request.args["q"] == "2":
+            raise LookupError
+        return {"path": flask.request.path, "name": flask.current_app.name}
+
+    with flask.request_started.connected_to(lambda *_, **__: started.append(1), app):
+        called = DirectViews(app, {"act": view})
+        assert respond(called, "act", "q=1") == ("200 OK", b'{"name":"app","path":"/a"}\n')
+        assert respond(called, "act", "q=2") == ("418 I'M A TEAPOT", b"POST failed")
+        assert not started
+        # What is not an operation is Flask's.
+        status, _ = respond(called, None, "q=1")
+        assert status == "404 NOT FOUND"
+        assert started
+
+
+def test_hooks_of_flask_run_where_there_are_some() -> None:
+    app = flask.Flask("app")
+    app.add_url_rule("/a", view_func=lambda: "by Flask", endpoint="act", methods=["POST"])
+    app.before_request(lambda: None)
+    called = DirectViews(app, {"act": lambda: "directly"})
+    assert respond(called, "act", "q=1") == ("200 OK", b"by Flask")
+
+
+def respond(wsgi: Any, operation_id: str | None, query: str) -> tuple[str, bytes]:
+    """Send one request that Connexion has routed, and return the status and the body."""
+    extensions = {"connexion_routing": {"operation_id": operation_id}}
+    environ = EnvironBuilder(path="/a", query_string=query, method="POST").get_environ()
+    environ["asgi.scope"] = {"extensions": extensions}
+    pieces, status, _ = run_wsgi_app(wsgi, environ)
+    return status, b"".join(pieces)
