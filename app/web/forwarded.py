@@ -141,6 +141,7 @@ def _parsed(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@functools.lru_cache(maxsize=1024)
 def _plain(peer: str) -> str:
     return str(_parsed(peer) or peer)
 
