@@ -4,7 +4,7 @@
 processes that want the same row, one gets it and the other learns so. All times are the database's.
 """
 
-import uuid
+import secrets
 from functools import partial
 from typing import Any
 
@@ -96,7 +96,7 @@ class Attempts:
         Raises:
             CallerIsGone: the caller hung up while it waited for the database.
         """
-        once = partial(self._claim_once, user, token, request_id, uuid.uuid4().hex)
+        once = partial(self._claim_once, user, token, request_id, secrets.token_hex(16))
         try:
             return lease(once, deadline)
         except UsersApiError as error:
@@ -148,7 +148,7 @@ class Attempts:
         values = {
             "m_user": user_id,
             "m_attempt": attempt_id,
-            "m_holder": uuid.uuid4().hex,
+            "m_holder": secrets.token_hex(16),
             "p_lease": self._lease,
         }
 
@@ -163,7 +163,7 @@ class Attempts:
         """Settled -> leased, to forget the user; None if the row is not settled or not there."""
         values = {
             "m_user": user_id,
-            "p_attempt": uuid.uuid4().hex,
+            "p_attempt": secrets.token_hex(16),
             "p_no_token": NO_TOKEN,
             "p_step": Step.FORGET,
             "p_lease": self._lease,
@@ -218,7 +218,7 @@ class Attempts:
             LeaseLost: another process has taken over.
         """
         changed = {
-            "p_key": uuid.uuid4().hex,
+            "p_key": secrets.token_hex(16),
             "p_customer": customer_id,
             "p_email": email,
             "p_step": step,

@@ -1,7 +1,7 @@
 """The response to one request on its way out."""
 
 import re
-import uuid
+import secrets
 from collections.abc import Container
 
 from starlette.datastructures import MutableHeaders
@@ -50,7 +50,7 @@ class Exchange:
         self._send = send
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         is_usable = REQUEST_ID.fullmatch(given) and not SECRETS.search(given)
-        self.request_id = given if is_usable else uuid.uuid4().hex
+        self.request_id = given if is_usable else secrets.token_hex(16)
         self._origin = headers.get(b"origin", b"").decode("latin-1")
         self._cors_origins = cors_origins
         self._is_last = is_last
