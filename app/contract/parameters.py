@@ -29,6 +29,10 @@ class ParameterCheck:
         parameters = [one for one in declared if one["in"] in ("query", "path", "header")]
         self._query = {one["name"]: one for one in parameters if one["in"] == "query"}
         self._rules = [_Rule(one) for one in parameters if _restricts(one)]
+        # The names of a query that needs no further look, as they are sent.
+        self._plain_query = sorted(
+            name.encode() for name, one in self._query.items() if one.get("required")
+        )
 
     def __call__(self, scope: Scope) -> None:
         """Check the parameters of one request.
@@ -37,10 +41,21 @@ class ParameterCheck:
             InvalidRequest: one is missing, unknown, repeated or breaks its schema. Its value is not
                 in the message.
         """
+        if not self._rules and self._is_plain(scope["query_string"]):
+            return
         query = QueryParams(scope["query_string"])
         self._check_names(query)
         for rule in self._rules:
             rule.check(scope, query)
+
+    def _is_plain(self, query: bytes) -> bool:
+        """Return whether a query has each required parameter once, and no other.
+
+        To split a query is a tenth of the work of parsing it. A name that is percent-encoded is
+        not recognised here.
+        """
+        names = sorted([field.partition(b"=")[0] for field in query.split(b"&")])
+        return names == self._plain_query
 
     def _check_names(self, query: QueryParams) -> None:
         for name in query:

@@ -62,9 +62,11 @@ class RequestCheck:
         message = await receive()
         if self._has_body:
             headers = MutableHeaders(scope=scope)
-            value = self.check_body(message["body"], headers.get("content-type", ""))
-            # Connexion does not recognise JSON by a type in capitals or with a bare `;`.
-            headers["content-type"] = self._media_types[0]
+            content_type = headers.get("content-type", "")
+            value = self.check_body(message["body"], content_type)
+            if content_type != self._media_types[0]:
+                # Connexion does not recognise JSON by a type in capitals or with a bare `;`.
+                headers["content-type"] = self._media_types[0]
             if value is not None:
                 # The handler gets the value that was checked: no other parser reads the body.
                 context = scope.setdefault("extensions", {}).setdefault("connexion_context", {})
