@@ -1,5 +1,6 @@
 """Log events, one line each, on stderr: JSON for machines, colours for people."""
 
+import json
 import logging
 import re
 import sys
@@ -18,6 +19,8 @@ SECRETS = re.compile(
     r"\b(?:(?:tok|sk|rk|whsec)_[A-Za-z0-9_]{4,}|coord_ak_[A-Za-z0-9_-]+"
     r"|eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]+){0,2})"
 )
+# Made once: `json.dumps` with arguments makes one for each call.
+ENCODER = json.JSONEncoder(default=repr)
 
 Event = dict[str, Any]
 
@@ -36,7 +39,7 @@ def configure(log_format: str) -> None:
         _mask_secrets,
     ]
     renderer: Any = (
-        structlog.processors.JSONRenderer()
+        _render_json
         if log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
@@ -99,8 +102,15 @@ def _mask_secrets(_logger: Any, _method: str, event: Event) -> Event:
     return {name: _masked(value) for name, value in event.items()}
 
 
+def _render_json(_logger: Any, _method: str, event: Event) -> str:
+    return ENCODER.encode(event)
+
+
 def _masked(value: Any) -> Any:
     if isinstance(value, str):
+        # Each kind of secret has one of the two; to look for them takes a tenth of the time.
+        if "_" not in value and "eyJ" not in value:
+            return value
         return SECRETS.sub("[secret]", value)
     if isinstance(value, list | tuple):
         return [_masked(item) for item in value]
