@@ -29,4 +29,4 @@ class Prepared:
     def parameters(self, values: Mapping[str, Any]) -> Any:
         """Return what the driver takes for these values of its parameters."""
         named = {**self._constants, **values}
-        return named if self._positions is None else [named[name] for name in self._positions]
+        return named if self._positions is None else [*map(named.__getitem__, self._positions)]
