@@ -27,6 +27,7 @@ from connexion.middleware.routing import RoutingMiddleware
 from connexion.security import AbstractSecurityHandler
 from connexion.utils import inspect_function_arguments
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from werkzeug.routing import MapAdapter
 
 from app.contract.document import SAFE_METHODS
 from app.contract.threads import Threads
@@ -130,8 +131,9 @@ class WsgiBridge:
 class DirectViews:
     """A Flask application as WSGI that calls the view of an operation itself.
 
-    What Flask would do besides is for hooks and signals. The view runs in Flask's context, so
-    `flask.request`, `flask.abort` and handlers of errors work in it.
+    What Flask would do besides is for hooks and signals, and to route the request once more. The
+    view runs in Flask's context, so `flask.request`, `flask.abort` and handlers of errors work in
+    it; `flask.url_for` does not.
 
     Args:
         app: the Flask application; it handles all that is not an operation, and everything if a
@@ -143,6 +145,8 @@ class DirectViews:
         self._app = app
         has_hooks = app.before_request_funcs or app.after_request_funcs
         self._views = {} if has_hooks else views
+        self._flasks_adapter = app.create_url_adapter
+        app.create_url_adapter = self._url_adapter  # type: ignore[method-assign]
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Handle one request."""
@@ -155,6 +159,11 @@ class DirectViews:
             except Exception as error:
                 returned = self._app.handle_user_exception(error)
             return self._app.make_response(returned)(environ, start_response)
+
+    def _url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
+        """Return what Flask routes a request with; None if Connexion has routed it."""
+        scope = {} if request is None else request.environ.get("asgi.scope", {})
+        return None if _operation_id(scope) in self._views else self._flasks_adapter(request)
 
 
 def install_bridge(app: FlaskApp, threads: int, read_threads: int) -> WsgiBridge:
