@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from bench import layers
 from bench.arena import FLOOR, HAND_WRITTEN, LABELS, OURS
 from bench.figures import Spread, percentile, ratios, share_of_possible, steady
 from bench.load import Load, Run
@@ -148,3 +149,45 @@ def test_answer_of_another_user_is_no_success(tmp_path: Any, body: str, is_right
     callers.write_text("key\njwt\n")
     run = Run(Load(1, str(callers)))
     assert run.is_right(f"HTTP/1.1 200 OK\r\n\r\n{body}".encode(), 7) is is_right
+
+
+def test_cost_of_a_called_function_is_not_counted_for_its_caller() -> None:
+    sample = "\n".join(
+        [
+            "ob=(1) /lib/libpython.so",
+            "fn=(1) a",
+            "1 10",
+            "cob=(2) /lib/libsqlite3.so.0",
+            "cfn=(2) b",
+            "calls=1 0",
+            "2 500",
+            "+3 5",
+            "ob=(2)",
+            "fn=(2)",
+            "0 500",
+        ]
+    )
+    assert layers.by_library(sample) == {"/lib/libpython.so": 15, "/lib/libsqlite3.so.0": 500}
+
+
+def test_interpreter_is_divided_by_bytecodes() -> None:
+    libraries = {"/lib/libpython.so": 80.0, "/lib/libc.so": 20.0, "/lib/libsqlite3.so.0": 7.0}
+    told = layers.divided(libraries, {layers.RULE: 30, layers.FLASK: 10})
+    assert told == {layers.RULE: 75.0, layers.FLASK: 25.0, layers.SQLITE: 7.0}
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "layer"),
+    [
+        ("werkzeug/wsgi.py", "f", layers.FLASK),
+        ("/x/app/contract/validation.py", "f", layers.CHECKS),
+        ("/x/app/contract/bridge.py", "f", layers.EDGE),
+        ("app/handlers.py", "f", layers.RULE),
+        ("<string>", "validate", layers.CHECKS),
+        ("<string>", "__init__", ""),
+        ("<frozen abc>", "f", ""),
+        ("/usr/lib/python3.11/json/decoder.py", "f", ""),
+    ],
+)
+def test_layer_of_a_file(file: str, function: str, layer: str) -> None:
+    assert layers.layer_of(file, function) == layer

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import growth, instructions, plots, readme, rounds, slow, table
-from bench.arena import Arena, WrongAnswer
+from bench import growth, instructions, layers, plots, readme, rounds, slow, table
+from bench.arena import LABELS, OURS, Arena, WrongAnswer
 from bench.callers import Callers
 
 HERE = Path(__file__).parent
@@ -54,8 +54,10 @@ def _measure(folder: Path, options: argparse.Namespace, results: dict[str, Any])
     arena = Arena(folder, Callers(folder, rounds.CALLERS), wrk)
     results["rounds"] = rounds.measured(arena, options.rounds, options.seconds)
     if shutil.which("valgrind") and not options.quick:
-        counted = {name: instructions.counted(arena, name) for name in instructions.COUNTED}
+        counted = {name: instructions.counted(arena, name) for name in LABELS}
         results["instructions"] = counted
+        samples = instructions.samples(arena, OURS)
+        results["layers"] = layers.measured(arena, counted[OURS], samples)
     times = range(1 if options.quick else 3)
     length = 3.0 if options.quick else 5.0
     for name, measure in (

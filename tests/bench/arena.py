@@ -84,7 +84,7 @@ class Arena:
         cores: set[int] = SERVER_CORE,
         workers: int = 1,
         under: Sequence[str] = (),
-        ours: Sequence[str] = (),
+        start: Sequence[str] = (),
         **environ: str,
     ) -> Iterator[Running]:
         """Run one server; once it has ended, see that its rows are what Stripe was asked.
@@ -96,7 +96,7 @@ class Arena:
             cores: where it may run.
             workers: how many processes it has.
             under: a command that runs the server, such as valgrind.
-            ours: in the place of `coord-users`.
+            start: in the place of `coord-users` or `gunicorn`.
             environ: further variables.
 
         Raises:
@@ -112,7 +112,7 @@ class Arena:
         with (
             Process([sys.executable, str(HERE / "stub.py")], LOAD_CORE) as stub,
             Process(
-                [*under, *_command(name, port, workers, ours or [tool("coord-users")])],
+                [*under, *_command(name, port, workers, start)],
                 cores,
                 environ={
                     "ISSUER": ISSUER,
@@ -177,15 +177,29 @@ class Arena:
         return float(result["answers"] / result["seconds"])
 
 
-def _command(name: str, port: int, workers: int, ours: Sequence[str]) -> list[str]:
+def _command(name: str, port: int, workers: int, start: Sequence[str]) -> list[str]:
     if name == OURS:
-        return [*ours, "serve", "--port", str(port), "--workers", str(workers)]
+        return [
+            *(start or [tool("coord-users")]),
+            "serve",
+            "--port",
+            str(port),
+            "--workers",
+            str(workers),
+        ]
     if name == FLOOR:
         return [sys.executable, str(PEERS / "floor.py"), str(port)]
     if name == "flask_threads":
         bind = ["--bind", f"127.0.0.1:{port}", "--chdir", str(PEERS), "--backlog", "2048"]
         threads = ["--worker-class", "gthread", "--threads", str(FLASK_THREADS)]
-        return [tool("gunicorn"), *bind, *threads, "--keep-alive", "75", f"{name}:app"]
+        return [
+            *(start or [tool("gunicorn")]),
+            *bind,
+            *threads,
+            "--keep-alive",
+            "75",
+            f"{name}:app",
+        ]
     quiet = ["--no-access-log", "--log-level", "warning"]
     bind = ["--port", str(port), "--app-dir", str(PEERS), *quiet]
     return [tool("uvicorn"), *bind, f"{name}:app"]

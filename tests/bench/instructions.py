@@ -22,8 +22,9 @@ from bench.arena import LABELS, OURS, Arena, Running, WrongAnswer
 from bench.callers import Callers
 from bench.load import Load, Run
 
-# Servers of one process; callgrind writes no samples of gunicorn's worker, which is forked.
-COUNTED = [name for name in LABELS if name != "flask_threads"]
+HERE = Path(__file__).parent
+# What starts a server for callgrind: ours without its clockwork, gunicorn without a fork.
+STARTS = {OURS: "still.py", "flask_threads": "unforked.py"}
 # Saves before any is counted: the interpreter specialises its bytecode, and caches fill.
 WARM, WARM_INSTRUMENTED = 60, 20
 # Saves of one sample, and samples. The median leaves out a sample that the machine disturbed.
@@ -42,7 +43,7 @@ PUBLISHED_ON = (3, 11)
 def main() -> None:
     """Print a line for each server, and hold ours to the bound if asked to."""
     parser = argparse.ArgumentParser(prog="bench.instructions", description=__doc__)
-    parser.add_argument("servers", nargs="*", choices=[[], *COUNTED], metavar="SERVER")
+    parser.add_argument("servers", nargs="*", choices=[[], *LABELS], metavar="SERVER")
     parser.add_argument("--bound", action="store_true", help="fail where ours needs too many")
     parser.add_argument("--keep", type=Path, help="keep callgrind's files in this folder")
     options = parser.parse_args()
@@ -78,22 +79,28 @@ def counted(arena: Arena, name: str, keep: Path | None = None) -> float:
     """
     out = Path(keep or arena.folder).absolute() / f"callgrind.{name}"
     valgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}")
+    start = (sys.executable, str(HERE / STARTS[name])) if name in STARTS else ()
     # Hashes of texts decide how often look-ups collide.
-    still = (sys.executable, str(Path(__file__).with_name("still.py")))
-    with arena.serving(name, under=valgrind, ours=still, PYTHONHASHSEED="0") as server:
-        save = functools.partial(next, _saves(server, arena.callers))
+    with arena.serving(name, under=valgrind, start=start, PYTHONHASHSEED="0") as server:
+        save = functools.partial(next, saves(server, arena.callers, CALLERS))
         pid = str(server.process.pid)
         control = functools.partial(_control, pid)
         _repeat(save, WARM)
         control("--instr=on")
         _repeat(save, WARM_INSTRUMENTED)
         control("--zero")
-        samples = []
-        for number in range(1, SAMPLES + 1):
+        counts = []
+        for sample in samples(arena, name, keep):
             _repeat(save, SAVES)
             control("--dump")
-            samples.append(_total(Path(f"{out}.{number}")) / SAVES)
-    return statistics.median(samples)
+            counts.append(_total(sample) / SAVES)
+    return statistics.median(counts)
+
+
+def samples(arena: Arena, name: str, keep: Path | None = None) -> list[Path]:
+    """Return callgrind's files of the samples; see `counted`."""
+    folder = Path(keep or arena.folder).absolute()
+    return [folder / f"callgrind.{name}.{number}" for number in range(1, SAMPLES + 1)]
 
 
 def _repeat(save: functools.partial[None], times: int) -> None:
@@ -102,17 +109,17 @@ def _repeat(save: functools.partial[None], times: int) -> None:
     time.sleep(REST)
 
 
-def _saves(server: Running, callers: Callers) -> Iterator[None]:
+def saves(server: Running, callers: Callers, number: int) -> Iterator[None]:
     """Save a card of the next user at each step, over one connection."""
     run = Run(Load(server.port, str(callers.file)))
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
         connection.connect()
-        for number in range(CALLERS):
-            connection.sock.sendall(run.request(number))
+        for user in range(number):
+            connection.sock.sendall(run.request(user))
             response = http.client.HTTPResponse(connection.sock)
             response.begin()
             body = response.read()
-            expected = {"coord_targeted_token": f"tok_{number}", "customer_id": f"cus_{number}"}
+            expected = {"coord_targeted_token": f"tok_{user}", "customer_id": f"cus_{user}"}
             if response.status != 200 or json.loads(body) != expected:
                 raise WrongAnswer(f"{server.name}: {response.status} {body!r}")
             yield

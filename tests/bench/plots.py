@@ -15,6 +15,7 @@ BARS = (
     ("cpu_ms", "CPU ms for a request"),
     ("slow_rate", "requests/s, Stripe at 300 ms"),
 )
+INSTRUCTIONS = ("instructions", "million instructions for a save")
 
 
 def draw(results: dict[str, Any], folder: Path, command: str) -> list[Path]:
@@ -32,16 +33,24 @@ def draw(results: dict[str, Any], folder: Path, command: str) -> list[Path]:
     mpl.use("svg")
     mpl.rcParams.update({"svg.hashsalt": "bench", "font.size": 9, "axes.grid": True})
     mpl.rcParams.update({"axes.axisbelow": True, "grid.color": "#dddddd"})
-    pictures = [_servers(results["rounds"], folder, command)]
+    pictures = [_servers(results, folder, command)]
+    if "layers" in results:
+        pictures.append(_layers(results["layers"], folder, command))
     if "growth" in results:
         pictures.append(_growth(results["growth"], folder, command))
     return pictures
 
 
-def _servers(rounds: list[dict[str, dict[str, float]]], folder: Path, command: str) -> Path:
-    figure, axes = plt.subplots(1, len(BARS), figsize=(10, 2.8), layout="constrained")
+def _servers(results: dict[str, Any], folder: Path, command: str) -> Path:
+    rounds, counted = results["rounds"], results.get("instructions", {})
+    # Where valgrind is not installed, there are no instructions beside the times.
+    bars = [*BARS, *([INSTRUCTIONS] if counted else [])]
+    figure, axes = plt.subplots(1, len(bars), figsize=(10, 2.8), layout="constrained")
     names = list(LABELS)[::-1]
-    for place, (axis, (key, label)) in enumerate(zip(axes, BARS, strict=True)):
+    for turn in rounds:
+        for name, number in counted.items():
+            turn[name] = {**turn[name], INSTRUCTIONS[0]: number / 1e6}
+    for place, (axis, (key, label)) in enumerate(zip(axes, bars, strict=True)):
         for height, name in enumerate(names):
             values = [turn[name][key] for turn in rounds if key in turn[name]]
             if not values:
@@ -60,6 +69,16 @@ def _servers(rounds: list[dict[str, dict[str, float]]], folder: Path, command: s
     return _saved(
         figure, folder / "servers.svg", f"medians and extremes of {len(rounds)} rounds", command
     )
+
+
+def _layers(layers: dict[str, float], folder: Path, command: str) -> Path:
+    figure, axis = plt.subplots(figsize=(10, 3.6), layout="constrained")
+    names = list(layers)[::-1]
+    bars = axis.barh(names, [layers[name] / 1e6 for name in names], color=OURS_COLOUR)
+    axis.bar_label(bars, fmt="%.2f", padding=3)
+    axis.set_xlabel("million instructions")
+    axis.grid(visible=False, axis="y")
+    return _saved(figure, folder / "layers.svg", "instructions of a save, by layer", command)
 
 
 def _growth(growth: dict[str, Any], folder: Path, command: str) -> Path:
