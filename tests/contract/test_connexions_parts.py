@@ -1,5 +1,6 @@
 """The private parts of Connexion that are used or replaced, which upgrades may move."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,11 +13,14 @@ from connexion.apps.flask import FlaskOperation
 from connexion.context import _context, _operation
 from connexion.decorators import FlaskDecorator
 from connexion.frameworks.flask import Flask as FlaskFramework
+from connexion.middleware.abstract import ROUTING_CONTEXT
+from connexion.middleware.routing import RoutingMiddleware
 from connexion.options import SwaggerUIOptions
 from connexion.security import AbstractSecurityHandler
+from connexion.spec import Specification
 from support.serving import Caller
 
-from app.contract.bridge import build_eagerly, install_bridge
+from app.contract.bridge import ExactRouting, build_eagerly, install_bridge
 from app.contract.connexion_app import MIDDLEWARES
 from app.contract.document import Contract, Handlers
 from app.sandbox.standin.server import StandIn
@@ -87,6 +91,31 @@ def test_signatures_of_security_functions_are_inspected_once(
 
     monkeypatch.setattr(inspect, "signature", signature)
     assert caller.save(standin.new_token()).status_code == 200
+
+
+@pytest.mark.parametrize("root_path", ["", "/prefix"])
+@pytest.mark.parametrize(("method", "place"), [("GET", ""), ("HEAD", ""), ("POST", "/stripe_info")])
+def test_operation_is_found_as_connexion_finds_it(method: str, place: str, root_path: str) -> None:
+    """But without Starlette's routers, unless a proxy's prefix goes before its path."""
+    contract = Contract.shipped("swagger.yaml")
+    specification = Specification.load(contract.routed())
+    path = f"{root_path}{contract.base_path}/user/current{place}"
+    found = []
+    for kind in (ExactRouting, RoutingMiddleware):
+        reached: list[Any] = []
+
+        async def app(scope: Any, _receive: Any, _send: Any, reached: list[Any] = reached) -> None:
+            reached.append(scope)
+
+        routing = kind(app)
+        routing.add_api(specification, resolver=Handlers("app.handlers"))
+        if kind is ExactRouting and not root_path:
+            routing.router = None
+        scope = {"type": "http", "method": method, "path": path, "root_path": root_path}
+        asyncio.run(routing(scope, None, None))
+        found.append([(it["extensions"], it["path_params"]) for it in reached])
+    assert found[0] == found[1]
+    assert found[0][0][0][ROUTING_CONTEXT]["operation_id"]
 
 
 DOCUMENT = {
