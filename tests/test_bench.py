@@ -59,6 +59,13 @@ def test_target_is_met_or_it_is_said_that_it_is_not(ours: dict[str, float], met:
     assert {row.met for row in told} == {met}
 
 
+def test_aim_beyond_a_target_is_told_apart() -> None:
+    table = markdown(results(GOOD | {"ready_s": 0.7, "ready_mb": 91.0}, PEER))
+    assert "| at most 2 s; the aim is 0.8 | 0.70 s [0.70 to 0.70] | yes; aim: yes |" in table
+    assert "| the aim is 88 MB | 91 MB [91 to 91] | aim: no |" in table
+    assert "| 1.50 times [1.50 to 1.50] | yes; aim: no |" in table
+
+
 def slow_results(**other: Any) -> dict[str, Any]:
     """Give what was measured on slow days, all of it good unless it is said otherwise."""
     day = {"callers": 10, "answered": 10, "stripe_s": 10.0, "slowest_s": 11.9, "peak_mb": 149.0}

@@ -24,7 +24,8 @@ def measured(arena: Arena, number: int, seconds: int) -> list[Round]:
 
     Returns:
         For each round and server: `rate` at 0 ms and `slow_rate` at 300 ms in requests/s,
-        `cpu_ms` for a request at 0 ms, `ready_s` from the start, `peak_mb` resident.
+        `cpu_ms` for a request at 0 ms, `ready_s` from the start, `ready_mb` and `peak_mb`
+        resident.
     """
     names = list(LABELS)
     rounds = []
@@ -39,6 +40,7 @@ def measured(arena: Arena, number: int, seconds: int) -> list[Round]:
 
 def _one(arena: Arena, name: str, seconds: int) -> dict[str, float]:
     with arena.serving(name) as server:
+        ready_mb = server.process.peak_megabytes()
         arena.press(server, CONNECTIONS, 1, first=0)
         calls, spent = server.stripe()["calls"], server.process.cpu_seconds()
         rate = arena.press(server, CONNECTIONS, seconds, first=WARM_USERS)
@@ -48,6 +50,7 @@ def _one(arena: Arena, name: str, seconds: int) -> dict[str, float]:
             "rate": rate,
             "cpu_ms": 1000 * spent / calls,
             "ready_s": server.ready_after,
+            "ready_mb": ready_mb,
         }
         # The floor does one thing at a time: with a slow Stripe it would stand still.
         if name != FLOOR:

@@ -13,12 +13,23 @@ MET = {True: "yes", False: "no", None: ""}
 
 @dataclass(frozen=True)
 class Row:
-    """One line: what was asked for, what came of it, and whether it is enough."""
+    """One line: what was asked for, what came of it, and whether it is enough.
+
+    Attributes:
+        met: whether the target is.
+        aim: whether the aim beyond the target is reached, if there is one.
+    """
 
     what: str
     target: str
     measured: str
     met: bool | None = None
+    aim: bool | None = None
+
+    def verdict(self) -> str:
+        """Return what stands in the last column."""
+        told = [MET[self.met]] if self.met is not None else []
+        return "; ".join(told if self.aim is None else [*told, f"aim: {MET[self.aim]}"])
 
 
 def rows(results: dict[str, Any]) -> list[Row]:
@@ -53,7 +64,7 @@ def markdown(results: dict[str, Any]) -> str:
     lines += ["", "| what | target | measured: median [least to most] | met |"]
     lines += ["| --- | --- | --- | --- |"]
     lines += [
-        f"| {row.what} | {row.target} | {row.measured} | {MET[row.met]} |" for row in rows(results)
+        f"| {row.what} | {row.target} | {row.measured} | {row.verdict()} |" for row in rows(results)
     ]
     return "\n".join(lines)
 
@@ -68,6 +79,7 @@ def _rounds(rounds: list[dict[str, dict[str, float]]]) -> Iterator[Row]:
         "at least 1.5 times; the aim is 2.5",
         rate.told(".2f", " times"),
         rate.median >= 1.5,
+        rate.median >= 2.5,
     )
     # What the targets suppose of the peers is what ours is held to, on faster machines and slower.
     cheapest = [min(turn[name]["cpu_ms"] for name in HAND_WRITTEN) for turn in rounds]
@@ -79,6 +91,7 @@ def _rounds(rounds: list[dict[str, dict[str, float]]]) -> Iterator[Row]:
         "at most 1.9 ms; the aim is 1.1",
         cpu.told(".2f", " ms"),
         cpu.median <= 1.9,
+        cpu.median <= 1.1,
     )
     floor = Spread.of([turn[OURS]["cpu_ms"] / turn[FLOOR]["cpu_ms"] for turn in rounds])
     yield Row("CPU for one request, against the floor", "", floor.told(".1f", " times"))
@@ -104,7 +117,18 @@ def _rounds(rounds: list[dict[str, dict[str, float]]]) -> Iterator[Row]:
         share.median >= 95,
     )
     ready = Spread.of(each(OURS, "ready_s"))
-    yield Row("start to ready", "at most 2 s", ready.told(".2f", " s"), ready.median <= 2)
+    yield Row(
+        "start to ready",
+        "at most 2 s; the aim is 0.8",
+        ready.told(".2f", " s"),
+        ready.median <= 2,
+        ready.median <= 0.8,
+    )
+    if "ready_mb" in rounds[0][OURS]:
+        memory = Spread.of(each(OURS, "ready_mb"))
+        told = memory.told(".0f", " MB")
+        what = "resident memory of a worker that is ready"
+        yield Row(what, "the aim is 88 MB", told, aim=memory.median <= 88)
 
 
 def _slow(results: dict[str, Any]) -> Iterator[Row]:
@@ -120,9 +144,10 @@ def _slow(results: dict[str, Any]) -> Iterator[Row]:
     memory = Spread.of([day["peak_mb"] for day in days])
     yield Row(
         "the same: resident memory of a worker",
-        "at most 150 MB",
+        "at most 150 MB; the aim is 130",
         memory.told(".0f", " MB"),
         memory.median <= 150,
+        memory.median <= 130,
     )
     beyond = results["beyond_capacity"]
     refused = Spread.of([it["refused_p99_ms"] for it in beyond])
@@ -143,7 +168,7 @@ def _slow(results: dict[str, Any]) -> Iterator[Row]:
     calls = Spread.of([100 * it["calls"] / it["callers"] for it in gone])
     yield Row(
         f"{gone[0]['callers']} callers who go at once: calls to Stripe for them",
-        "nothing runs for them",
+        "at most 5 %",
         calls.told(".0f", " %"),
         calls.median <= 5,
     )
