@@ -14,7 +14,7 @@ from app.http_client.fields import Fields, final_fields, request_lines
 # reach, and the caller may have time left for another attempt.
 CONNECT_SECONDS = 5.0
 # Options of libcurl that pycurl has no names for; see include/curl/curl.h.
-SUPPRESS_CONNECT_HEADERS, QUICK_EXIT = 265, 322
+SUPPRESS_CONNECT_HEADERS, UPLOAD_BUFFERSIZE, QUICK_EXIT = 265, 280, 322
 OPTIONS: Mapping[int, int | str] = {
     # Instead of the versions of all that libcurl is built of.
     pycurl.USERAGENT: "coord-users",
@@ -26,6 +26,9 @@ OPTIONS: Mapping[int, int | str] = {
     # HTTP/2 shares a connection among exchanges; here each has its own.
     pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
     pycurl.MAXCONNECTS: 1,
+    # In bytes, the least that libcurl allows: a form has a few hundred. By default it is 64 KiB,
+    # which each request keeps while it waits for Stripe.
+    UPLOAD_BUFFERSIZE: 16 * 1024,
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
     pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
     # The credentials are for the host that the caller names.
