@@ -26,9 +26,7 @@ class Result(NamedTuple):
     """One thing that was checked.
 
     Attributes:
-        what: its name.
         trouble: what is wrong with it; empty if nothing is.
-        state: what is worth knowing if nothing is wrong.
     """
 
     what: str

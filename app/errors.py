@@ -96,11 +96,7 @@ class NotFound(UsersApiError):
 
 
 class MethodNotAllowed(UsersApiError):
-    """The path exists, but not for the request's method.
-
-    Args:
-        allow: the methods that it has, as for the header `Allow`.
-    """
+    """The path exists, but not for the request's method."""
 
     code = "method_not_allowed"
     detail = "This address does not take that method."

@@ -46,11 +46,6 @@ def create_app(
 ) -> Edge:
     """Build the service.
 
-    Args:
-        settings: what the operator set.
-        prefilled: what the explorer fills in; only the sandbox does.
-        metrics: of this process, if it has any already.
-
     Raises:
         ConfigurationError: it cannot run like this; one line says why.
     """
@@ -136,16 +131,7 @@ def check_account(settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class Rule:
-    """The rule and what belongs to it, for the service and for the commands.
-
-    Attributes:
-        customers: saves cards.
-        attempts: the users' rows.
-        forgetting: forgets users.
-        upkeep: finds what is open.
-        stripe: Coord's account.
-        installation: the id of this installation.
-    """
+    """The rule and what belongs to it, for the service and for the commands."""
 
     customers: Customers
     attempts: Attempts

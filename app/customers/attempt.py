@@ -25,17 +25,13 @@ class Attempt:
 
     Attributes:
         id: names the attempt, in the row and in the customer's metadata at Stripe.
-        user_id: the row of `users`.
         user_hash: names the user in the customer's metadata at Stripe.
-        request_id: of the request that began it.
         key: the idempotency key; a new one whenever the parameters change.
         token: what the caller sent; None if it was encrypted with another secret.
         token_hash: recognises the token without storing it.
         customer_id: the customer whose card is replaced; None to create one.
         email: from the user's JWT when the attempt began.
-        step: the call to be sent next.
         payment_method: the PaymentMethod to save; None before it is made of a token.
-        holder: the holder of the lease.
         age: seconds since the attempt began, or since its key was made.
         silence: seconds since a call was last sent, or was about to be.
         started_at: when its key was made, in seconds since the epoch.

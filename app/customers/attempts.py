@@ -45,12 +45,7 @@ class Attempts:
     """The rows of `users` and their one open attempt.
 
     Args:
-        database: stores the rows.
-        cipher: encrypts tokens.
         lease: seconds for which a process may work on an attempt before others take it over.
-        limits: rate limits on refused cards.
-        installation: the id of this installation.
-        cards: how a `tok_...` is saved.
     """
 
     def __init__(
@@ -84,9 +79,6 @@ class Attempts:
         """Settled -> leased; creates the row of a new user.
 
         Args:
-            user: whose row it is.
-            token: `tok_...` or `pm_...`.
-            request_id: names the request in the customer's metadata at Stripe.
             deadline: by `time.monotonic`; until then it is repeated if its outcome is unknown.
 
         Returns:
@@ -141,7 +133,6 @@ class Attempts:
         """Open -> leased; None if another process was faster.
 
         Args:
-            user_id: the row.
             attempt_id: as it was when it was found open.
             deadline: by `time.monotonic`; until then it is repeated if its outcome is unknown.
         """
@@ -229,11 +220,6 @@ class Attempts:
     def accept(self, attempt: Attempt, customer_id: str, *, has_default_pm: bool) -> None:
         """Leased -> settled: the customer is the user's, and the token the latest.
 
-        Args:
-            attempt: what succeeded.
-            customer_id: the customer.
-            has_default_pm: whether the customer's default is a PaymentMethod.
-
         Raises:
             LeaseLost: another process has taken over, and settles it in the same way.
             CustomerTaken: another user's row holds the customer.
@@ -257,7 +243,6 @@ class Attempts:
         """Leased -> settled, with nothing changed but the record of the refusal.
 
         Args:
-            attempt: what was refused.
             error: what the caller is answered; requests that wait for this attempt get the same.
             partner_id: counts the refusal against the user and this partner; None to count none.
 

@@ -47,11 +47,6 @@ class Calls:
 
     Some of that takes several calls, so each method takes `next_call`. It makes sure that the lease
     outlasts one more call, and raises `OutcomeUnknown` if no time is left, or `LeaseLost`.
-
-    Args:
-        stripe: Coord's account.
-        installation: the id of this installation.
-        is_live: whether the account's key is one of live mode.
     """
 
     def __init__(self, stripe: StripeAccount, installation: str, *, is_live: bool) -> None:

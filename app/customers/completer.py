@@ -36,11 +36,6 @@ class Completer:
     The lease only saves work: two completers at once do no harm, as each row has its own lease.
 
     Args:
-        customers: settles an attempt.
-        upkeep: finds open attempts, and cleans up.
-        replaced_cards: detaches cards that were replaced.
-        database: stores the lease.
-        metrics: shows how many attempts are open.
         interval: seconds between two rounds.
     """
 

@@ -25,11 +25,6 @@ class Forgetting:
 
     A crash leaves that attempt open, and the completer finishes it. A request of the same user
     waits for its end, and then begins anew.
-
-    Args:
-        customers: settles attempts.
-        attempts: the users' rows.
-        timeouts: how long to wait.
     """
 
     def __init__(self, customers: Customers, attempts: Attempts, timeouts: Timeouts) -> None:
@@ -39,9 +34,6 @@ class Forgetting:
 
     def forget(self, user_id: int) -> bool:
         """Delete a user's customer at Stripe, then the row; an open attempt is settled first.
-
-        Args:
-            user_id: the row.
 
         Returns:
             False if there is no such row.
@@ -87,10 +79,6 @@ def find_user(
     """Find the row of a user, also of one who was rebuilt from Stripe and has not come back yet.
 
     Args:
-        database: stores the rows.
-        installation: the id of this installation.
-        issuer: the `iss` of the user's JWTs.
-        subject: their `sub`.
         partner: the partner's name; needed if several have registered the issuer.
 
     Raises:

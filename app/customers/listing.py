@@ -16,14 +16,7 @@ PAGE = 1000
 
 @dataclass(frozen=True)
 class Filter:
-    """Which users are listed; None does not restrict.
-
-    Attributes:
-        partner: the partner's name.
-        issuer: the JWT's `iss`.
-        subject: the JWT's `sub`.
-        customer: `cus_...`.
-    """
+    """Which users are listed; None does not restrict."""
 
     partner: str | None = None
     issuer: str | None = None

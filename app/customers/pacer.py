@@ -9,12 +9,7 @@ CALLS_PER_SECOND = 20.0
 
 
 class Pacer:
-    """Spaces calls evenly, whichever thread makes them.
-
-    Args:
-        stopping: ends the waiting.
-        per_second: calls.
-    """
+    """Spaces calls evenly, whichever thread makes them."""
 
     def __init__(self, stopping: threading.Event, per_second: float = CALLS_PER_SECOND) -> None:
         self._stopping = stopping

@@ -13,7 +13,6 @@ class StoredCustomer(NamedTuple):
     """The user's customer at Stripe.
 
     Attributes:
-        id: its id.
         last_updated: when a card was saved last, in seconds since the epoch.
     """
 
@@ -22,12 +21,7 @@ class StoredCustomer(NamedTuple):
 
 
 class StoredCustomers:
-    """Reads which customer a user has. It never waits for Stripe or for another request.
-
-    Args:
-        database: has the users' rows.
-        installation: the id of this installation.
-    """
+    """Reads which customer a user has. It never waits for Stripe or for another request."""
 
     def __init__(self, database: Database, installation: str) -> None:
         self._database = database

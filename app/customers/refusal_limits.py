@@ -22,8 +22,6 @@ class RefusalLimits:
     """How many refused cards are allowed within the window.
 
     Attributes:
-        per_user: refused cards of one user.
-        per_partner: refused cards of all users of one partner.
         window: its length in seconds.
     """
 
@@ -44,8 +42,6 @@ class RefusalLimits:
         """Return the columns that `check` reads: both counts, and both waits in seconds.
 
         Args:
-            by_user: selects the user's refusals.
-            by_partner: selects the partner's refusals.
             beside: the table of the query that these columns are added to.
         """
         oldest = func.min(refusals.c.refused_at)

@@ -23,13 +23,7 @@ MOST_IN_A_ROUND = 50
 
 
 class ReplacedCards:
-    """Works through the rows that name a replaced card.
-
-    Args:
-        upkeep: finds the rows.
-        stripe: Coord's account.
-        timeout: for one call, in seconds.
-    """
+    """Works through the rows that name a replaced card."""
 
     def __init__(self, upkeep: Upkeep, stripe: StripeAccount, timeout: float) -> None:
         self._upkeep = upkeep

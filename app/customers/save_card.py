@@ -86,14 +86,7 @@ Refusal = (CardRefused, TokenRefused, ParameterRefused)
 
 
 class Customers:
-    """Turns card tokens into customers, exactly one for each user.
-
-    Args:
-        attempts: the users' rows.
-        calls: to Stripe.
-        timeouts: how long to wait.
-        limits: rate limits on refused cards.
-    """
+    """Turns card tokens into customers, exactly one for each user."""
 
     def __init__(
         self,
@@ -112,9 +105,7 @@ class Customers:
         """Make the card the default of the user's customer, which is created if there is none.
 
         Args:
-            user: whose card it is.
             token: `tok_...` or `pm_...`, targeted at Coord's account.
-            request_id: names the request in the customer's metadata at Stripe.
 
         Returns:
             The customer's id, durably stored.
@@ -221,7 +212,6 @@ class Customers:
         Stripe is called once for each step: what fails is tried again later.
 
         Args:
-            user_id: the row.
             attempt_id: as it was when it was found open.
             partner_id: against which a refused card counts; None if the row has no registration.
 
@@ -252,7 +242,6 @@ class Customers:
         """Bring one leased attempt to its end and store the outcome, or leave it open.
 
         Args:
-            attempt: leased by this process.
             partner_id: against which a refused card counts.
             deadline: by `time.monotonic`.
             pauses: between calls that are sent again.

@@ -91,16 +91,12 @@ class Settlement:
     """Brings one attempt to its end.
 
     Args:
-        attempt: leased by this process.
-        attempts: stores each move before it is made.
-        calls: sends the steps' calls.
         timeout: for one call, in seconds.
         deadline: by `time.monotonic`.
         pauses: between two calls, the second of which repeats the first, in seconds.
         unattended: seconds beyond the deadline that a look-up may take.
 
     Attributes:
-        attempt: as the row has it now.
         is_untouched: whether Stripe has certainly executed no call of this attempt.
     """
 

@@ -34,7 +34,6 @@ class SingleFlight(Generic[Result]):
         true then may have changed before this thread asked.
 
         Args:
-            key: equal keys share a result.
             function: its result or its exception goes to all threads that wait for the key.
             timeout: seconds to wait for other threads.
 

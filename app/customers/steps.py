@@ -56,12 +56,7 @@ class FirstSteps:
 
 
 def first_steps(token: str, cards: Cards) -> FirstSteps:
-    """Return the first steps for a `tok_...` or `pm_...`.
-
-    Args:
-        token: what the caller sent.
-        cards: how a `tok_...` is saved (STRIPE_CARDS).
-    """
+    """Return the first steps for a `tok_...` or `pm_...`."""
     if token.startswith(PAYMENT_METHOD_PREFIX):
         return FirstSteps(Step.CREATE, Step.ATTACH, Step.ATTACH)
     first = Step.MAKE_PM if cards == PAYMENT_METHOD else Step.SOURCE

@@ -13,8 +13,6 @@ class Upkeep:
     """Reads and cleans up the rows of `users` and `refusals`.
 
     Args:
-        database: stores the rows.
-        installation: the id of this installation.
         window: of the rate limits on refused cards, in seconds.
     """
 
@@ -27,7 +25,6 @@ class Upkeep:
         """Return open attempts that no process works on, with the partner of each.
 
         Args:
-            most: how many at most.
             all_of_them: also those that were taken over a moment ago, without success.
         """
         values = {"p_most": most, "p_all": all_of_them}
@@ -49,7 +46,6 @@ class Upkeep:
         """Return rows whose replaced PaymentMethod is still to be detached.
 
         Args:
-            most: so many at most.
             after: the id of the last row before them.
         """
         values = {"p_most": most, "p_after": after}

@@ -11,7 +11,6 @@ class User:
     Attributes:
         issuer_id: the registration of the issuer that signed the user's JWT.
         partner_id: the partner that registered the issuer.
-        partner: that partner's name.
         issuer: the JWT's `iss`.
         subject: the JWT's `sub`.
         email: sent to Stripe; None where the JWT has no usable address.
@@ -36,11 +35,5 @@ def user_hash(installation: str, partner: str, issuer: str, subject: str) -> byt
 
     It survives the loss of the database, and holds no personal data. The subject comes last: it is
     the only part that may hold the separator, so no two users have the same input.
-
-    Args:
-        installation: the id of this installation.
-        partner: the name of the user's partner.
-        issuer: the JWT's `iss`.
-        subject: the JWT's `sub`.
     """
     return hashlib.sha256("\0".join((installation, partner, issuer, subject)).encode()).digest()

@@ -17,12 +17,7 @@ WAS_CHANGED = "its user's row was changed meanwhile: run again"
 
 @dataclass(frozen=True)
 class Duplicates:
-    """A user's further customers, beside the one in the row.
-
-    Attributes:
-        user_hash: names the user.
-        customers: the further ones.
-    """
+    """A user's further customers, beside the one in the row."""
 
     user_hash: bytes
     customers: list[str]
@@ -30,12 +25,6 @@ class Duplicates:
 
 class Adoption:
     """Decides for each user with customers that no row holds.
-
-    Args:
-        ownership: the rows.
-        account: Coord's account.
-        living: customers that are known to live.
-        dry_run: change nothing.
 
     Attributes:
         duplicates: what is left, for `app.reconciliation.duplicates`.

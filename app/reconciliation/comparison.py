@@ -18,12 +18,6 @@ PROGRESS = 1000
 class Comparison:
     """One pass over all customers of the account.
 
-    Args:
-        ownership: the rows.
-        account: Coord's account.
-        installation: the id of this installation.
-        progress: shows words to the operator.
-
     Attributes:
         living: the customers, of those of this installation or in a row, that were on the list.
         unknown: customers of this installation that no row holds, and whose user is certain.

@@ -35,10 +35,7 @@ class Marks:
     """The metadata of one customer, as far as it has the form that this service writes.
 
     Attributes:
-        installation: the installation that it names.
-        user_hash: the user that it names.
         row_id: the row that it names in place of the user.
-        attempt: the last attempt.
         acknowledged: when that attempt began, or else when the customer was created, in seconds
             since the epoch: of two customers of one user, the later one was acknowledged last.
     """

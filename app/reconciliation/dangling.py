@@ -16,12 +16,6 @@ def dangling(
 ) -> Iterator[Finding]:
     """Read the customers that were not on Stripe's list, and yield those that do not live.
 
-    Args:
-        ownership: the rows.
-        account: Coord's account.
-        living: the customers that were on the list.
-        progress: shows words to the operator.
-
     Raises:
         Misconfigured, OutcomeUnknown: Stripe does not answer.
         StorageUnavailable: the database cannot be used.

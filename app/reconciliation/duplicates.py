@@ -15,15 +15,7 @@ from app.stripe_account.account import Customer, CustomerGone, CustomerUnknown, 
 
 
 class DuplicateCustomers:
-    """Works through users with more than one living customer.
-
-    Args:
-        ownership: the rows.
-        account: Coord's account.
-        installation: the id of this installation.
-        dry_run: change nothing.
-        delete: delete duplicates.
-    """
+    """Works through users with more than one living customer."""
 
     def __init__(
         self,

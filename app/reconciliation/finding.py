@@ -12,8 +12,6 @@ class Finding:
 
     Attributes:
         kind: explained in the operators' README.
-        what: the user's row, the customer, or both.
-        outcome: what was done about it, or would be done.
         is_left: whether the disagreement remains.
     """
 

@@ -23,14 +23,7 @@ class LineRefused(Exception):
 
 @dataclass(frozen=True)
 class Registration:
-    """An issuer of a partner.
-
-    Attributes:
-        id: of the row of `issuers`.
-        partner: the partner's name.
-        issuer: the JWTs' `iss`.
-        is_test: whether all its users are test users.
-    """
+    """An issuer of a partner."""
 
     id: int
     partner: str
@@ -40,15 +33,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class Line:
-    """What a line says.
-
-    Attributes:
-        number: of the line, from 1.
-        registration: the user's.
-        subject: the user's.
-        user_hash: names the user.
-        customer_id: the user's customer.
-    """
+    """What a line says."""
 
     number: int
     registration: Registration
@@ -62,7 +47,6 @@ class Imported:
     """What became of a line.
 
     Attributes:
-        number: of the line, from 1.
         outcome: `imported`, `known`, or why it was left.
         is_left: whether the customer is not the user's now.
     """
@@ -73,12 +57,7 @@ class Imported:
 
 
 class ImportFile:
-    """Reads the lines of a file, and finds those that contradict an earlier one.
-
-    Args:
-        registrations: all that there are.
-        installation: the id of this installation.
-    """
+    """Reads the lines of a file, and finds those that contradict an earlier one."""
 
     def __init__(self, registrations: Iterable[Registration], installation: str) -> None:
         self._registrations = list(registrations)

@@ -26,13 +26,7 @@ PROGRESS = 100
 
 
 class Import:
-    """One run.
-
-    Args:
-        database: stores the users.
-        account: Coord's account.
-        progress: shows words to the operator.
-    """
+    """One run."""
 
     def __init__(
         self, database: Database, account: PacedAccount, progress: Callable[[str], None]

@@ -20,8 +20,6 @@ class Installation:
     """An installation, as its customers at Stripe show it.
 
     Attributes:
-        id: of the installation.
-        customers: how many live.
         newest: when the newest of them was created, in seconds since the epoch.
     """
 
@@ -34,10 +32,6 @@ def list_installations(
     account: PacedAccount, progress: Callable[[str], None]
 ) -> list[Installation]:
     """Return the installations with living customers, that with the newest customer first.
-
-    Args:
-        account: Coord's account.
-        progress: shows words to the operator.
 
     Raises:
         Misconfigured, OutcomeUnknown: Stripe did not send all of the list.

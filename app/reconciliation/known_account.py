@@ -37,7 +37,6 @@ class Knowledge(NamedTuple):
     """What Stripe knows.
 
     Attributes:
-        known: of the newest stored customers.
         reason: why Stripe does not say, for the log; it contains no secret.
     """
 
@@ -47,10 +46,6 @@ class Knowledge(NamedTuple):
 
 def newest_customers_known(database: Database, retrieve: Callable[[str], Customer]) -> Knowledge:
     """Check whether the account knows the newest stored customers, up to the first that it knows.
-
-    Args:
-        database: stores the customers.
-        retrieve: as `StripeAccount.retrieve`, with its timeout.
 
     Raises:
         StorageUnavailable: the database cannot be used.

@@ -16,11 +16,6 @@ def settle_open_attempts(
 ) -> Iterator[Finding]:
     """Settle attempts that no process works on, each once, and yield what became of them.
 
-    Args:
-        customers: settles an attempt.
-        upkeep: finds open attempts.
-        dry_run: change nothing.
-
     Raises:
         StorageUnavailable: the database cannot be used.
     """

@@ -25,12 +25,9 @@ class Owner(NamedTuple):
     """A row of `users`, as far as it concerns whose customer is whose.
 
     Attributes:
-        id: of the row.
         user_hash: names the user; None if the version before made the row.
         subject: the user's; None if the row was rebuilt.
-        customer_id: the user's customer.
         shared_id: a customer that another row has as well; see `users.shared_customer_id`.
-        attempt_id: the open attempt.
         last_updated: when the customer was acknowledged last, in seconds since the epoch.
     """
 
@@ -47,8 +44,6 @@ class Found(NamedTuple):
     """A customer at Stripe and the user whom its metadata names.
 
     Attributes:
-        customer_id: `cus_...`.
-        user_hash: names the user.
         default_kind: as in `users.default_kind`.
         acknowledged: see `Marks`.
     """
@@ -77,11 +72,7 @@ OWNER = (
 
 
 class Ownership:
-    """The rows of `users`.
-
-    Args:
-        database: stores them.
-    """
+    """The rows of `users`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -35,11 +35,6 @@ class PacedAccount:
 
     A call whose outcome is unknown is repeated after growing pauses. That is safe: each of them
     reads, or sets or deletes the same thing again.
-
-    Args:
-        stripe: Coord's account.
-        progress: shows words to the operator.
-        pacer: spaces the calls.
     """
 
     def __init__(

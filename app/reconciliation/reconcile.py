@@ -29,13 +29,7 @@ class Reconciliation:
     """One run.
 
     Args:
-        database: stores the users.
-        account: Coord's account.
         installation: the id of this installation, or of the one that is rebuilt.
-        settle_attempts: settles open attempts and yields what was done.
-        dry_run: change nothing.
-        delete: delete duplicates.
-        progress: shows words to the operator.
     """
 
     def __init__(

@@ -15,14 +15,7 @@ from app.stripe_account.account import Customer, CustomerGone, CustomerUnknown
 
 
 class SharedCustomers:
-    """Works through the rows with a customer that was set aside.
-
-    Args:
-        ownership: the rows.
-        account: Coord's account.
-        installation: the id of this installation.
-        dry_run: change nothing.
-    """
+    """Works through the rows with a customer that was set aside."""
 
     def __init__(
         self, ownership: Ownership, account: PacedAccount, installation: str, *, dry_run: bool

@@ -145,11 +145,7 @@ class Sandbox:
         return "\n".join(lines)
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Serve until Ctrl-C or SIGTERM.
-
-        Args:
-            ready: called once requests are accepted.
-        """
+        """Serve until Ctrl-C or SIGTERM."""
         Worker(lambda: self._app, self._sockets, lambda _facts: ready(), is_reloadable=False).run()
 
     def _curl(self, path: str, *options: str) -> str:

@@ -36,9 +36,6 @@ WRITE_NOTHING = update(users).where(false()).values(subject=users.c.subject)
 class Database:
     """Short transactions on one engine; each failure is raised as `StorageUnavailable`.
 
-    Args:
-        url: as `app.storage.urls` reads it.
-
     Attributes:
         address: where the database is, without credentials.
 

@@ -26,9 +26,6 @@ class DeadlineQueue(AbstractContextManager[None]):
     A plain semaphore is unfair under contention: some requests wait until they time out. This one
     hands each slot to the waiter with the earliest deadline, so requests that have already called
     Stripe are stored first.
-
-    Args:
-        slots: how many threads may be inside at once.
     """
 
     def __init__(self, slots: int) -> None:

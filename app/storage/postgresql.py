@@ -35,7 +35,6 @@ def make_engine(parameters: Mapping[str, str], timeout: float, options: dict[str
         parameters: libpq's, and psycopg's `prepare_threshold`: after how many executions a
             statement is prepared, also if a pooler is in between.
         timeout: seconds for a statement, and for a lock.
-        options: further ones of `create_engine`.
 
     Raises:
         ConfigurationError: a parameter is not one of libpq's.

@@ -14,10 +14,6 @@ class Prepared:
 
     Args:
         statement: its parameters have names, and types that the driver takes as they are.
-        dialect: of the database.
-
-    Attributes:
-        sql: as the driver takes it.
     """
 
     def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:

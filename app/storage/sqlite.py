@@ -11,9 +11,7 @@ def make_engine(url: URL, timeout: float, options: dict[str, Any]) -> Engine:
     """Make an engine for an SQLite file.
 
     Args:
-        url: SQLAlchemy's.
         timeout: seconds to wait for the write lock.
-        options: further ones of `create_engine`.
     """
     engine = create_engine(url, connect_args={"timeout": timeout}, **options)
     event.listen(engine, "connect", _make_durable)

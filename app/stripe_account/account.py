@@ -46,7 +46,6 @@ class StripeAccount:
     `Misconfigured` and the kinds of `OutcomeUnknown`.
 
     Args:
-        secret_key: of Coord's own account.
         api_base: another address than Stripe's, for a stand-in.
         connections: how many idle connections are kept, shared among threads.
         observe: called after each call with its name, its outcome and its seconds.
@@ -87,10 +86,6 @@ class StripeAccount:
         Args:
             source: a token; its card becomes the default source.
             payment_method: in its place, a PaymentMethod; becomes the default of invoices.
-            email: of the user, if known.
-            metadata: by which the customer can be found again.
-            idempotency_key: see the class.
-            timeout: in seconds.
 
         Raises:
             CardRefused, TokenRefused, EmailRefused, ParameterRefused: no customer was created.

@@ -33,15 +33,7 @@ make_quiet()
 
 
 class Exchanges:
-    """Sends calls to Stripe, each once, and reads what it answers.
-
-    Args:
-        secret_key: of Coord's own account.
-        api_base: another address than Stripe's, for a stand-in.
-        connections: how many idle connections are kept, shared among threads.
-        observe: called after each call with its name, its outcome and its seconds.
-        refused: called with a short reason if Stripe refuses the service itself, not a card.
-    """
+    """Sends calls to Stripe, each once, and reads what it answers."""
 
     def __init__(
         self,
@@ -79,11 +71,6 @@ class Exchanges:
         """Change something at Stripe.
 
         Args:
-            call: what this is.
-            path: of the object or the list.
-            params: of the form; the nested ones as mappings.
-            key: the idempotency key.
-            timeout: in seconds.
             read: makes the result of the answer's body.
 
         Raises:

@@ -17,7 +17,6 @@ class Customer:
     """A customer on Coord's account (https://docs.stripe.com/api/customers/object).
 
     Attributes:
-        id: `cus_...`.
         metadata: what this service, or another client of the account, stored with it.
         email: as it was when the customer was created.
         created: seconds since the epoch, by Stripe's clock.
@@ -40,7 +39,6 @@ class PaymentMethod:
     """A PaymentMethod on Coord's account (https://docs.stripe.com/api/payment_methods/object).
 
     Attributes:
-        id: `pm_...`.
         customer: to which it is attached; None if it is not, or not any more.
         metadata: given when it was created, or while it was attached.
     """
@@ -55,7 +53,6 @@ class Token:
     """A card token (https://docs.stripe.com/api/tokens/object).
 
     Attributes:
-        id: `tok_...`.
         used: whether a customer or a PaymentMethod was made from it.
     """
 

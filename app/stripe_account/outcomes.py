@@ -61,10 +61,6 @@ class RateLimited(OutcomeUnknown):
     """Raised if Stripe did not execute a call because a rate limit is reached.
 
     https://docs.stripe.com/rate-limits
-
-    Args:
-        reason: as for `OutcomeUnknown`.
-        retry_after: seconds, with jitter.
     """
 
     def __init__(self, reason: str, retry_after: int) -> None:

@@ -19,13 +19,7 @@ NO_PAYMENT_METHOD = "pm_coord_users_check"
 def trouble(
     account: StripeAccount, cards: Literal["source", "payment_method"], *, timeout: float
 ) -> str:
-    """Return what would keep this service from saving a card, in words; empty if nothing would.
-
-    Args:
-        account: Coord's, with the key that the service uses.
-        cards: how the service saves a token.
-        timeout: of each call, in seconds.
-    """
+    """Return what would keep this service from saving a card, in words; empty if nothing would."""
     for attempt in _attempts(account, cards, timeout):
         if found := _trouble(attempt):
             return found

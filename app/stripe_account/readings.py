@@ -57,10 +57,8 @@ class Call:
     """One of the calls that this service makes.
 
     Attributes:
-        name: for metrics and logs.
         right: what a restricted key needs for it, as Stripe's dashboard names it.
         names: whether it names a card token, a PaymentMethod, or neither.
-        customer: whether it names a customer.
         is_read: whether it only reads, so that nothing can be refused.
     """
 
@@ -75,7 +73,6 @@ class Failure(NamedTuple):
     """An answer of Stripe that is not a success.
 
     Attributes:
-        status: HTTP status.
         headers: without regard to case.
         body: parsed; None if it is not JSON.
     """
@@ -102,12 +99,7 @@ class Failure(NamedTuple):
 
 
 def reading(call: Call, failure: Failure) -> Exception:
-    """Return what a failure means, as one of `app.stripe_account.outcomes`.
-
-    Args:
-        call: what Stripe was asked to do.
-        failure: what it answered.
-    """
+    """Return what a failure means, as one of `app.stripe_account.outcomes`."""
     words = _words(failure)
     exception = _unknown(failure, words) or _refusal(call, failure, words)
     if exception is None:

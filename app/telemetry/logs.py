@@ -26,11 +26,7 @@ Event = dict[str, Any]
 
 
 def configure(log_format: str) -> None:
-    """Send all events, libraries' included, to stderr.
-
-    Args:
-        log_format: `json` or `console`.
-    """
+    """Send all events, libraries' included, to stderr."""
     processors: list[Any] = [
         _add_request,
         structlog.stdlib.add_log_level,

@@ -32,10 +32,7 @@ class Key(NamedTuple):
     """What identifies a value.
 
     Attributes:
-        metric: the metric's name.
         sample: the sample's name, which may have a suffix such as `_bucket`.
-        names: of the labels.
-        labels: their values.
         mode: how the values of the workers are combined if they are a gauge's; empty otherwise.
     """
 
@@ -147,11 +144,7 @@ COMBINE: dict[str, Callable[[list[tuple[float, float]]], float]] = {
 
 
 class Board:
-    """The slots of all workers.
-
-    Args:
-        workers: how many there are.
-    """
+    """The slots of all workers."""
 
     def __init__(self, workers: int) -> None:
         self.slots = [Slot() for _ in range(workers)]
@@ -215,11 +208,7 @@ class _SharedValue:
 
 
 class WorkerProcesses(Collector):
-    """Memory, processor time and open files of each worker, by its number.
-
-    Args:
-        slots: of the workers.
-    """
+    """Memory, processor time and open files of each worker, by its number."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._slots = slots

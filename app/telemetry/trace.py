@@ -71,9 +71,7 @@ def begin(request_id: str, budget: float, state: Mapping[str, Any]) -> Trace:
     """Begin the trace of the request that this context belongs to.
 
     Args:
-        request_id: names the request.
         budget: how long the request may take, in seconds.
-        state: what the server knows of the request.
     """
     trace = Trace(request_id, time.monotonic() + budget, state)
     _current.set(trace)

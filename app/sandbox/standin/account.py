@@ -17,9 +17,7 @@ class Account:
 
     Args:
         file: where the state survives a restart; nowhere if None.
-        limits: Stripe's rate limits; none if None.
         clock: seconds since the epoch.
-        sleep: waits for so many seconds.
     """
 
     def __init__(

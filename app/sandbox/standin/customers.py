@@ -15,13 +15,7 @@ DEFAULT = "invoice_settings[default_payment_method]"
 
 
 class Customers:
-    """Creates and changes customers, each with all that a request names or not at all.
-
-    Args:
-        state: what the stand-in knows.
-        tokens: by which a request may name a card.
-        payment_methods: the same.
-    """
+    """Creates and changes customers, each with all that a request names or not at all."""
 
     def __init__(self, state: State, tokens: Tokens, payment_methods: PaymentMethods) -> None:
         self._state = state

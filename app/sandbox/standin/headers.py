@@ -18,12 +18,7 @@ REPEATED = ("Stripe-Should-Retry",)
 
 
 def id_headers(version: str | None, status: int) -> dict[str, str]:
-    """Return the headers that name a request; to a 401, Stripe sends none of them.
-
-    Args:
-        version: of the API, as the request names it.
-        status: of the answer.
-    """
+    """Return the headers that name a request; to a 401, Stripe sends none of them."""
     if status == 401:
         return {}
     return {
@@ -36,7 +31,6 @@ class HeadersAndKeys:
     """Installs it on the Flask application.
 
     Args:
-        account: whose limits and keys they are.
         delay: seconds that each request takes.
     """
 

@@ -24,11 +24,7 @@ class Kept(NamedTuple):
 
 
 class Keys:
-    """The answers by idempotency key.
-
-    Args:
-        state: what the stand-in knows.
-    """
+    """The answers by idempotency key."""
 
     def __init__(self, state: State) -> None:
         self._state = state

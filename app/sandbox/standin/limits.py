@@ -28,7 +28,6 @@ class Limiter:
     """Refuses requests above the limits, counted in the second before.
 
     Args:
-        limits: how many requests are executed; all if None.
         clock: seconds, of a clock that never goes back.
     """
 

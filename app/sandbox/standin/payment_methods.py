@@ -23,12 +23,7 @@ NOT_RETRIED = {"Stripe-Should-Retry": "false"}
 
 
 class PaymentMethods:
-    """Makes PaymentMethods, and attaches each once.
-
-    Args:
-        state: what the stand-in knows.
-        tokens: from which PaymentMethods are made.
-    """
+    """Makes PaymentMethods, and attaches each once."""
 
     def __init__(self, state: State, tokens: Tokens) -> None:
         self._state = state

@@ -12,7 +12,6 @@ class StripeProblem(Exception):
     """An answer other than 200.
 
     Args:
-        status: HTTP status.
         message: for people; this service never reads it.
         headers: besides those of every answer.
         members: of the error: `type`, `code`, `param`, `decline_code` and so on. None is left out.

@@ -39,7 +39,6 @@ def create_standin(account: Account, delay: float = 0.0) -> Any:
     """Build the stand-in as an ASGI application.
 
     Args:
-        account: what it serves.
         delay: seconds that each call takes, as Stripe's do.
     """
     app = FlaskApp(
@@ -67,11 +66,6 @@ class StandIn(AbstractContextManager["StandIn"]):
         host: an address of this machine's loopback.
         state_file: where its state survives a restart; nowhere if None.
         delay: seconds that each call takes.
-        limits: Stripe's rate limits; none if None.
-
-    Attributes:
-        account: what it serves.
-        url: where it listens.
 
     Raises:
         ConfigurationError: the host is not this machine.

@@ -12,12 +12,7 @@ SLOW_SECONDS = 30.0
 
 
 class Tokens:
-    """Makes tokens, and uses each once.
-
-    Args:
-        state: what the stand-in knows.
-        sleep: waits for so many seconds.
-    """
+    """Makes tokens, and uses each once."""
 
     def __init__(self, state: State, sleep: Callable[[float], None] = time.sleep) -> None:
         self._state = state
@@ -56,9 +51,7 @@ class Tokens:
         """Use a token up.
 
         Args:
-            token: its id.
             key: the idempotency key; bad days end after some calls under one key.
-            param: by which the request names the token.
             save: saves the card with the number that it is called with; the token counts as used
                 only if that succeeds.
 
