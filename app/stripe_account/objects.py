@@ -18,18 +18,14 @@ class Customer:
 
     Attributes:
         metadata: what this service, or another client of the account, stored with it.
-        email: as it was when the customer was created.
         created: seconds since the epoch, by Stripe's clock.
-        livemode: whether it exists in live mode.
         default_payment_method: `invoice_settings.default_payment_method`, which is charged first.
         default_source: which is charged otherwise.
     """
 
     id: str
     metadata: Mapping[str, str] = field(default_factory=dict)
-    email: str | None = None
     created: int = 0
-    livemode: bool = False
     default_payment_method: str | None = None
     default_source: str | None = None
 
@@ -74,9 +70,7 @@ def customer(body: object) -> Customer:
     return Customer(
         id=str(found["id"]),
         metadata=_metadata(found),
-        email=_text(found.get("email")),
         created=_number(found.get("created")),
-        livemode=found.get("livemode") is True,
         default_payment_method=(
             _id(settings.get("default_payment_method")) if isinstance(settings, Mapping) else None
         ),

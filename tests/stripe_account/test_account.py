@@ -48,9 +48,7 @@ def test_answers_as_they_are_read(stripe: ScriptedStripe, calls: Calls) -> None:
     assert calls.retrieve() == Customer(
         id="cus_1",
         metadata=METADATA,
-        email="a@example.com",
         created=1700000000,
-        livemode=True,
         default_payment_method="pm_1",
         default_source="card_1",
     )
