@@ -18,7 +18,8 @@ KEY = generate_private_key(SECP256R1())
 # What the text leaves to the operator, and what it is here: there is no Stripe and no partner.
 KEYS_AT = "--jwks-url https://acme.example/.well-known/jwks.json"
 OPERATORS = {
-    "STRIPE_SECRET_KEY=sk_live_...": "STRIPE_SECRET_KEY=sk_test_sandbox\nSTRIPE_API_BASE={standin}",
+    "\nsk_live_...\n": "\nsk_test_sandbox\n",
+    "DATABASE_URL=": "STRIPE_API_BASE={standin}\nDATABASE_URL=",
     KEYS_AT: "--jwks-file /etc/acme.jwks.json",
 }
 CERTIFICATE = """
@@ -44,7 +45,7 @@ def test_installed_by_the_text_alone_it_saves_a_card(debian_machine: Machine) ->
     tokens: list[str] = []
     for block in blocks("install"):
         lines = block.lines
-        if "STRIPE_SECRET_KEY" in lines:
+        if "DATABASE_URL" in lines:
             standin, tokens = start_standin(machine)
         for text, here in OPERATORS.items():
             lines = lines.replace(text, here.format(standin=standin))
@@ -84,9 +85,90 @@ def start_standin(machine: Machine) -> tuple[str, list[str]]:
     return standin, re.findall(r"^Fresh token +(\S+)", printed.stdout, re.MULTILINE)
 
 
+LOG = "journalctl --unit=coord-users.service --output=cat --since=-5min"
+HEALTHY = "curl -sS --max-time 60 -w ' %{http_code}' http://127.0.0.1:8080/healthz"
+
+
+@pytest.fixture
+def installed(debian_machine: Machine) -> Machine:
+    """The machine once the test above has installed the service."""
+    if "active" not in state(debian_machine, "ActiveState"):
+        pytest.skip("the service was not installed: run the whole file")
+    return debian_machine
+
+
+def state(machine: Machine, *names: str) -> str:
+    """Return properties of the service, as systemd knows them."""
+    words = " ".join(f"--property={name}" for name in names)
+    return machine.run(f"systemctl show --value {words} coord-users.service").stdout
+
+
+def test_start_is_over_when_requests_are_taken(installed: Machine) -> None:
+    """And the key is in a file that the service alone can read, not in its environment."""
+    installed.run("systemctl restart coord-users.service")
+    assert state(installed, "Type", "ActiveState", "SubState").split() == [
+        *("notify", "active", "running"),
+    ]
+    *_, last = installed.run(LOG).stdout.strip().splitlines()
+    assert json.loads(last)["event"] == "serving", last
+    pid = state(installed, "MainPID").strip()
+    environ = installed.run(f"tr '\\0' '\\n' < /proc/{pid}/environ").stdout
+    assert "sk_" not in environ
+    assert "STRIPE_SECRET_KEY_FILE=/run/credentials/coord-users.service/" in environ
+    assert "Max open files            65536" in installed.run(f"cat /proc/{pid}/limits").stdout
+
+
+def test_restart_refuses_no_caller(installed: Machine) -> None:
+    calls = f"""
+        for _ in $(seq 200); do {HEALTHY}; echo; done > /run/calls &
+        for _ in 1 2; do systemctl restart coord-users.service; done
+        wait $!
+        sort /run/calls | uniq --count
+    """
+    assert installed.run(calls).stdout.split() == ["200", "alive", "200"]
+
+
+def test_reload_keeps_the_process(installed: Machine) -> None:
+    before = state(installed, "MainPID")
+    installed.run("systemctl reload coord-users.service")
+    installed.run(f"until {LOG} | tail -n 1 | grep -q '\"reloaded\"'; do sleep 0.1; done")
+    assert state(installed, "MainPID") == before
+    assert installed.run(HEALTHY).stdout.endswith(" 200")
+
+
+def test_request_starts_the_service(installed: Machine) -> None:
+    """It ends well within its time when it is told to, and its socket goes on listening."""
+    installed.run("systemctl stop coord-users.service")
+    assert state(installed, "Result", "ExecMainStatus").split() == ["success", "0"]
+    assert installed.run(HEALTHY).stdout.endswith(" 200")
+    assert state(installed, "ActiveState") == "active\n"
+
+
+def test_stopped_socket_stops_the_service(installed: Machine) -> None:
+    """Which then stays stopped; its start opens the socket again."""
+    installed.run("systemctl stop coord-users.socket")
+    assert state(installed, "ActiveState") == "inactive\n"
+    assert installed.run(HEALTHY, check=False).returncode == 7  # curl: refused
+    installed.run("systemctl start coord-users.service")
+    assert installed.run(HEALTHY).stdout.endswith(" 200")
+
+
+def test_database_that_is_away_for_long(installed: Machine) -> None:
+    """The service is started again and again, and needs no operator once the database is back."""
+    failures = "systemctl show --value --property=NRestarts coord-users.service"
+    installed.run(f"""
+        systemctl stop postgresql@*.service
+        systemctl restart --no-block coord-users.service
+        until (( $({failures}) > 6 )); do sleep 0.2; done
+        systemctl start postgresql.service
+        {HEALTHY}
+    """)
+    assert state(installed, "ActiveState") == "active\n"
+
+
 def test_unit_is_valid_and_hardened(debian_machine: Machine) -> None:
     """`systemd-analyze verify` exits with 0 though it complains, so its stderr is judged."""
-    units = "/etc/systemd/system/coord-users.service"
-    verified = debian_machine.run(f"systemd-analyze verify {units}")
+    service = "/etc/systemd/system/coord-users.service"
+    verified = debian_machine.run(f"systemd-analyze verify {service} {service[:-8]}.socket")
     assert verified.stderr == ""
-    debian_machine.run(f"systemd-analyze security --offline=true --threshold=30 {units}")
+    debian_machine.run(f"systemd-analyze security --offline=true --threshold=15 {service}")
