@@ -57,6 +57,8 @@ ip link set lo up
 hostname machine
 pivot_root . mnt
 umount -l /mnt
+# As a container's manager does for systemd: it mounts credentials where their services see them.
+mount --make-rshared /
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/systemd/systemd
 """
 
