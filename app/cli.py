@@ -5,6 +5,7 @@ A command imports what it needs when it runs, so that `--help` answers at once.
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -71,8 +72,8 @@ def migrate() -> None:
     """Bring the database's schema up to date."""
     from app.storage.database import Database
 
-    database = Database(read_settings().database_url)
-    database.migrate()
+    with closing(Database(read_settings().database_url)) as database:
+        database.migrate()
     click.echo("The database is up to date.", err=True)
 
 

@@ -1,5 +1,7 @@
 """`coord-users forget`: the right to erasure."""
 
+from contextlib import closing
+
 import click
 
 from app.commands.shared import plainly, read_settings
@@ -20,21 +22,18 @@ def forget(issuer: str, subject: str, partner_name: str | None) -> None:
     again. Afterwards the same user can begin anew. Exit 1 if there is no such user.
     """
     from app.customers.forget import find_user
-    from app.service import make_rule, open_database
-    from app.stripe_account.account import StripeAccount
+    from app.service import make_rule, open_database, open_stripe
 
     settings = read_settings()
-    settings.require_stripe_key()
-    database = open_database(settings)
-    stripe = StripeAccount(settings.stripe_secret_key, settings.stripe_api_base)
-    rule = make_rule(settings, database, stripe)
-    user_id = find_user(database, rule.installation, issuer, subject, partner_name)
-    try:
-        is_known = user_id is not None and rule.forgetting.forget(user_id)
-    except UsersApiError as error:
-        raise ConfigurationError(
-            f"The user is not forgotten yet ({error}): repeat the command"
-        ) from None
+    with closing(open_stripe(settings)) as stripe, closing(open_database(settings)) as database:
+        rule = make_rule(settings, database, stripe)
+        user_id = find_user(database, rule.installation, issuer, subject, partner_name)
+        try:
+            is_known = user_id is not None and rule.forgetting.forget(user_id)
+        except UsersApiError as error:
+            raise ConfigurationError(
+                f"The user is not forgotten yet ({error}): repeat the command"
+            ) from None
     if not is_known:
         raise ConfigurationError("There is no such user")
     click.echo("The user is forgotten.", err=True)

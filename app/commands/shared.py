@@ -45,14 +45,16 @@ def read_settings() -> Settings:
 
 
 def open_database() -> "Database":
-    """Open the database that the settings name.
+    """Open the database that the settings name, until the command ends.
 
     Raises:
         ConfigurationError: It cannot be reached, or it is not migrated.
     """
     from app.storage.database import open_migrated
 
-    return open_migrated(read_settings().database_url)
+    database = open_migrated(read_settings().database_url)
+    click.get_current_context().call_on_close(database.close)
+    return database
 
 
 def progress(words: str) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,13 +36,12 @@ def users(
     """
     from app.customers.listing import Filter, list_users
 
-    with closing(open_database()) as database:
-        rows = _cells(list_users(database, Filter(partner, issuer, subject, customer)))
-        if shape == "table":
-            print_table(rows)
-        else:
-            for row in rows:
-                click.echo(json.dumps(row))
+    rows = _cells(list_users(open_database(), Filter(partner, issuer, subject, customer)))
+    if shape == "table":
+        print_table(rows)
+    else:
+        for row in rows:
+            click.echo(json.dumps(row))
 
 
 def _cells(rows: "Iterator[Row[Any]]") -> Iterator[Mapping[str, object]]:

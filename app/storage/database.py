@@ -1,7 +1,7 @@
 """The database: SQLite with full durability, or PostgreSQL."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, false, select, update
@@ -157,12 +157,15 @@ def open_migrated(url: str) -> Database:
     Raises:
         ConfigurationError: it cannot be reached, or its schema is not this version's.
     """
-    database = Database(url)
-    try:
-        if not database.is_migrated():
-            raise ConfigurationError("The database is not migrated: run `coord-users migrate`")
-    except StorageUnavailable as error:
-        raise ConfigurationError(f"The database cannot be used: {error.inner}") from None
+    with ExitStack() as cleanup:
+        database = Database(url)
+        cleanup.callback(database.close)
+        try:
+            if not database.is_migrated():
+                raise ConfigurationError("The database is not migrated: run `coord-users migrate`")
+        except StorageUnavailable as error:
+            raise ConfigurationError(f"The database cannot be used: {error.inner}") from None
+        cleanup.pop_all()
     return database
 
 
