@@ -113,7 +113,8 @@ def start_standin(machine: Machine) -> str:
         "/opt/coord-users/bin/coord-users sandbox --port 9000"
     )
     printed = machine.run(
-        "while ! grep -q '^  -d ' /run/sandbox; do sleep 0.2; done; cat /run/sandbox"
+        "until grep -q '^  -d ' /run/sandbox; do systemctl is-active sandbox; sleep 0.2; done\n"
+        "cat /run/sandbox"
     )
     (standin,) = re.findall(r"^Stand-in +(\S+)", printed.stdout, re.MULTILINE)
     return str(standin)
