@@ -1,7 +1,7 @@
 """The composition root: one function wires the service, and nothing else knows all its parts."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -51,15 +51,32 @@ def create_app(
     """
     settings.require_stripe_key()
     contract = Contract.shipped("swagger.yaml")
-    database = open_database(settings)
     metrics = metrics or Metrics()
-    stripe = StripeAccount(
-        settings.stripe_secret_key,
-        settings.stripe_api_base,
-        connections=settings.max_in_flight,
-        observe=metrics.stripe_called,
-        refused=metrics.stripe_refused_us,
-    )
+    with ExitStack() as on_failure:
+        # A reload that fails must leave nothing open beside what goes on serving.
+        database = on_failure.enter_context(closing(open_database(settings)))
+        stripe = StripeAccount(
+            settings.stripe_secret_key,
+            settings.stripe_api_base,
+            connections=settings.max_in_flight,
+            observe=metrics.stripe_called,
+            refused=metrics.stripe_refused_us,
+        )
+        on_failure.callback(stripe.close)
+        edge = _assemble(settings, contract, database, stripe, prefilled, metrics)
+        on_failure.pop_all()
+    return edge
+
+
+def _assemble(
+    settings: Settings,
+    contract: Contract,
+    database: Database,
+    stripe: StripeAccount,
+    prefilled: Prefilled | None,
+    metrics: Metrics,
+) -> Edge:
+    """Build the service on what is open; at its end, it closes both."""
     rule = make_rule(settings, database, stripe)
     replaced_cards = ReplacedCards(rule.upkeep, stripe, settings.stripe_timeout)
     completer = Completer(rule.customers, rule.upkeep, replaced_cards, database, metrics)
