@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import groupby
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import flask
 import werkzeug.exceptions
@@ -45,6 +45,8 @@ ASSETS = {
     "explorer.css": ("app.contract", "static", "text/css; charset=utf-8"),
     "icon.svg": ("app.contract", "static", "image/svg+xml"),
 }
+# As `app.contract.document.SAFE_LOADER`.
+SAFE_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 # An asset's address contains its version, so it never changes: a year in seconds.
 ASSET_MAX_AGE = 365 * 24 * 3600
 
@@ -176,7 +178,7 @@ class _Views:
         return response
 
 
-class _BlockDumper(yaml.SafeDumper):
+class _BlockDumper(SAFE_DUMPER):  # type: ignore[misc]
     """Writes a text of several lines as a block, without escapes."""
 
 
