@@ -35,7 +35,7 @@ REST = 0.1
 # How long callgrind may take to write a sample, in seconds.
 DUMP_SECONDS = 60.0
 # The last published figure, in millions, and how far above it `tox run -e instructions` fails.
-PUBLISHED, TOLERANCE = 3.56, 1.05
+PUBLISHED, TOLERANCE = 3.03, 1.05
 # The figure is of this Python: others execute other bytecode.
 PUBLISHED_ON = (3, 11)
 

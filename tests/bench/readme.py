@@ -39,9 +39,6 @@ def _section(results: dict[str, Any], command: str) -> str:
         "",
         markdown(results),
     ]
-    if "layers" in results:
-        alt = "Where the instructions of a save go, by layer"
-        lines += ["", f"![{alt}]({PICTURES}/layers.svg)"]
     if "growth" in results:
         alt = "Time of a request by users stored, and throughput by workers"
         lines += ["", f"![{alt}]({PICTURES}/growth.svg)"]
