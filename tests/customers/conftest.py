@@ -7,7 +7,6 @@ from faults.conftest import (
     open_house,
     postgresql_url,
     short_pauses,
-    sqlite_template,
     sqlite_url,
     url,
 )
@@ -19,7 +18,6 @@ __all__ = [
     "postgresql_url",
     "route",
     "short_pauses",
-    "sqlite_template",
     "sqlite_url",
     "url",
 ]

@@ -16,8 +16,6 @@ from faults.pgproxy import PgProxy
 from faults.world import World
 from support.postgresql import PostgreSql
 
-from app.storage.database import Database
-
 MEMORY = "/dev/shm"
 # How cards are sent and saved: tokens as sources, tokens as PaymentMethods, PaymentMethods, and all
 # of them at random.
@@ -48,16 +46,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def route(request: pytest.FixtureRequest) -> str:
     """Return how cards are sent and saved."""
     return str(getattr(request, "param", "source"))
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a migrated SQLite file, to be copied."""
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
