@@ -78,14 +78,14 @@ def _measure(folder: Path, options: argparse.Namespace, results: dict[str, Any])
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, help="of all servers in turn; 5, or 1 with --quick")
+    parser.add_argument("--rounds", type=int, help="of all servers in turn; 3, or 1 with --quick")
     parser.add_argument("--seconds", type=int, help="for each measurement; 4, or 2 with --quick")
     parser.add_argument("--quick", action="store_true", help="a minute, without PostgreSQL")
     parser.add_argument("--publish", action="store_true", help="write the results into README.md")
     parser.add_argument("--render", type=Path, help="tell results that were saved, measure nothing")
     parser.add_argument("--out", type=Path, default=Path("artifacts/bench"))
     options = parser.parse_args()
-    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (2 if options.quick else 4)
     return options
 

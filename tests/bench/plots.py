@@ -15,7 +15,7 @@ BARS = (
     ("cpu_ms", "CPU ms for a request"),
     ("slow_rate", "requests/s, Stripe at 300 ms"),
 )
-INSTRUCTIONS = ("instructions", "million instructions for a save")
+INSTRUCTIONS = ("instructions", "million instructions")
 
 
 def draw(results: dict[str, Any], folder: Path, command: str) -> list[Path]:
@@ -45,7 +45,7 @@ def _servers(results: dict[str, Any], folder: Path, command: str) -> Path:
     rounds, counted = results["rounds"], results.get("instructions", {})
     # Where valgrind is not installed, there are no instructions beside the times.
     bars = [*BARS, *([INSTRUCTIONS] if counted else [])]
-    figure, axes = plt.subplots(1, len(bars), figsize=(10, 2.8), layout="constrained")
+    figure, axes = plt.subplots(1, len(bars), figsize=(11, 2.8), layout="constrained")
     names = list(LABELS)[::-1]
     for turn in rounds:
         for name, number in counted.items():
@@ -54,7 +54,7 @@ def _servers(results: dict[str, Any], folder: Path, command: str) -> Path:
         for height, name in enumerate(names):
             values = [turn[name][key] for turn in rounds if key in turn[name]]
             if not values:
-                axis.text(0, height, " not measured: one at a time", va="center", color="#555555")
+                axis.text(0, height, " one at a time", va="center", color="#555555")
                 continue
             spread = Spread.of(values)
             error = [[spread.median - spread.least], [spread.most - spread.median]]
