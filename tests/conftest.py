@@ -169,7 +169,7 @@ def answers_that_break_the_contract(monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture(autouse=True)
 def exchanges_that_break_stripes_document() -> Iterator[None]:
-    """Hold each request to a stand-in or double, and each answer of a stand-in, against Stripe.
+    """Check all requests to fakes of Stripe, and all answers of the stand-in, by its document.
 
     A test that breaks Stripe's document on purpose asks for the fixture `off_document`.
     """

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import httpx
-from support.sandboxed import Printed
+from support.sandbox_process import Printed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "app/README.md").read_text()

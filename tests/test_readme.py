@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.sandboxed import Printed
+from support.sandbox_process import Printed
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 import yaml
-from browser.explored import execute, explore, field, reading, saving, unfold
+from browser.explorer_page import execute, explore, field, reading, saving, unfold
 
 if TYPE_CHECKING:
     from browser.conftest import Sandbox

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from browser.explored import authorize, execute, explore, field, reading, saving, shown, unfold
+from browser.explorer_page import authorize, execute, explore, field, reading, saving, shown, unfold
 
 if TYPE_CHECKING:
     from browser.conftest import Sandbox, Server

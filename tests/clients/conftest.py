@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from clients.calls import Call
-from support.sandboxed import COMMAND, Printed
+from support.sandbox_process import COMMAND, Printed
 
 
 @pytest.fixture(scope="session")

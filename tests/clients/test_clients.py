@@ -10,7 +10,7 @@ from clients.calls import Call, Client
 from clients.generator import run
 from clients.node_clients import GeneratedTypeScript, OpenapiFetch, SwaggerClient
 from clients.python_clients import Bravado, GeneratedPython, OpenapiPythonClient
-from support.sandboxed import Printed
+from support.sandbox_process import Printed
 
 pytestmark = [
     # Bravado uses what jsonschema has newer ways for.

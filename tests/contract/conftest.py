@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from contract.fuzz import Target
 from support.pages import JWT
-from support.sandboxed import COMMAND, Printed
+from support.sandbox_process import COMMAND, Printed
 
 from app.contract.explorer import Prefilled
 

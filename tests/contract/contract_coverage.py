@@ -1,7 +1,8 @@
 """How much of the contract was tried, by the exchanges that tests had with servers.
 
-Run by `tox -e contract` at its end: `python -m contract.covered FOLDER` reads each exchanges.jsonl
-in the folder, writes coverage.txt there, and exits with 1 where anything was left out.
+`tox -e contract` runs `python -m contract.contract_coverage FOLDER` at its end. It reads each
+exchanges.jsonl in the folder, writes coverage.txt there, and exits with 1 if anything was not
+tried.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from contract.breaks import Break, Schema, breaks, is_major
+from contract.breaking_changes import Break, Schema, breaks, is_major
 
 from app.contract.document import Contract
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.sandboxed import Printed
+from support.sandbox_process import Printed
 
 import app
 

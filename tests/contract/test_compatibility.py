@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from contract import release
-from contract.breaks import breaks, is_major
+from contract.breaking_changes import breaks, is_major
 from contract.changes import BASE, after, put
 from contract.changes_of_answers import ANSWERS
 from contract.changes_of_requests import REQUESTS

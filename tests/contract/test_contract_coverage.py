@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from contract.answers import shipped
-from contract.covered import BROKEN, KEPT, Contract, Item, main, report
+from contract.contract_coverage import BROKEN, KEPT, Contract, Item, main, report
 from contract.exchanges import GIVEN, Exchange, read, write
 from contract.schemas import broken, kept, reached, rules, whole
 from support.serving import PATH

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from connexion.spec import Specification
-from contract.table import GET, POST, TABLE, faults_of_value, operation_of, read_contract
+from contract.error_table import GET, POST, TABLE, faults_of_value, operation_of, read_contract
 from openapi_spec_validator import OpenAPIV2SpecValidator
 
 # Written so, a pattern means the same in ECMA-262 and in Python, but for Python's `$`.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.rows import (
+from contract.error_servers import (
     NAMES,
     SAVE,
     TOKEN,

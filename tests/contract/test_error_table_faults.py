@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from contract.rows import (
+from contract.error_servers import (
     READ,
     SAVE,
     Servers,

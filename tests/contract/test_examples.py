@@ -31,7 +31,7 @@ GOOD = {"coord_targeted_token": "tok_visa"}
 
 
 @dataclasses.dataclass
-class World:
+class Deployment:
     """The service, and what is around it."""
 
     caller: Caller
@@ -43,98 +43,98 @@ class World:
 
 
 @pytest.fixture
-def world(
+def deployment(
     settings: Settings,
     partner: Partner,
     database: Database,
     standin: StandIn,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[World]:
+) -> Iterator[Deployment]:
     """Yield a service that is soon at its limits, and waits for nothing."""
     narrow = dataclasses.replace(
         settings, request_timeout=4.0, stripe_timeout=4.0, max_in_flight=1, refusals_per_user=1
     )
     with Service(narrow) as service, Caller(service.url, partner) as caller:
-        yield World(caller, service, narrow, database, standin, monkeypatch)
+        yield Deployment(caller, service, narrow, database, standin, monkeypatch)
 
 
-Provoke = Callable[[World], httpx.Response]
+Provoke = Callable[[Deployment], httpx.Response]
 
 
 def saving(token: str) -> Provoke:
-    return lambda world: world.caller.save(token)
+    return lambda deployment: deployment.caller.save(token)
 
 
-def without_credentials(world: World) -> httpx.Response:
-    return world.caller.http.post(PATH, json=GOOD)
+def without_credentials(deployment: Deployment) -> httpx.Response:
+    return deployment.caller.http.post(PATH, json=GOOD)
 
 
-def without_jwt(world: World) -> httpx.Response:
-    params = {"access_key": world.caller.partner.access_key}
-    return world.caller.http.post(PATH, params=params, json=GOOD)
+def without_jwt(deployment: Deployment) -> httpx.Response:
+    params = {"access_key": deployment.caller.partner.access_key}
+    return deployment.caller.http.post(PATH, params=params, json=GOOD)
 
 
-def with_an_old_jwt(world: World) -> httpx.Response:
-    return world.caller.save("tok_visa", exp=int(time.time()) - 60)
+def with_an_old_jwt(deployment: Deployment) -> httpx.Response:
+    return deployment.caller.save("tok_visa", exp=int(time.time()) - 60)
 
 
-def for_another_partner(world: World) -> httpx.Response:
-    return world.caller.post(GOOD, jwt=Partner(world.database, "Bolt").jwt())
+def for_another_partner(deployment: Deployment) -> httpx.Response:
+    return deployment.caller.post(GOOD, jwt=Partner(deployment.database, "Bolt").jwt())
 
 
-def with_a_slow_body(world: World) -> httpx.Response:
-    world.patch.setattr("app.web.body.BODY_SECONDS", 0.2)
+def with_a_slow_body(deployment: Deployment) -> httpx.Response:
+    deployment.patch.setattr("app.web.body.BODY_SECONDS", 0.2)
 
     def pieces() -> Iterator[bytes]:
         yield b"{"
         time.sleep(1)
         yield b"}"
 
-    return world.caller.http.post(PATH, content=pieces())
+    return deployment.caller.http.post(PATH, content=pieces())
 
 
-def beside_another_request(world: World) -> httpx.Response:
+def beside_another_request(deployment: Deployment) -> httpx.Response:
     with ThreadPoolExecutor(1) as threads:
-        slow = threads.submit(world.caller.save, "tok_standin_slow")
-        while "coord_users_in_flight 1.0" not in world.caller.http.get("/metrics").text:
+        slow = threads.submit(deployment.caller.save, "tok_standin_slow")
+        while "coord_users_in_flight 1.0" not in deployment.caller.http.get("/metrics").text:
             assert not slow.done()
             time.sleep(0.01)
-        return world.caller.save("tok_visa")
+        return deployment.caller.save("tok_visa")
 
 
-def beside_another_update(world: World) -> httpx.Response:
-    rule = make_rule(world.settings, world.database, StripeAccount("sk_test_unused"))
+def beside_another_update(deployment: Deployment) -> httpx.Response:
+    rule = make_rule(deployment.settings, deployment.database, StripeAccount("sk_test_unused"))
     user = User(1, 1, "Acme", "https://acme.example/", "user-1", email=None, is_test=False)
     assert rule.attempts.claim(user, "tok_mastercard")
-    return world.caller.save("tok_visa")
+    return deployment.caller.save("tok_visa")
 
 
-def with_another_users_token(world: World) -> httpx.Response:
-    token = world.standin.new_token()
-    assert world.caller.save(token, "user-2").status_code == 200
-    return world.caller.save(token)
+def with_another_users_token(deployment: Deployment) -> httpx.Response:
+    token = deployment.standin.new_token()
+    assert deployment.caller.save(token, "user-2").status_code == 200
+    return deployment.caller.save(token)
 
 
-def after_a_refusal(world: World) -> httpx.Response:
-    assert world.caller.save("tok_chargeDeclined").status_code == 402
-    return world.caller.save("tok_visa")
+def after_a_refusal(deployment: Deployment) -> httpx.Response:
+    assert deployment.caller.save("tok_chargeDeclined").status_code == 402
+    return deployment.caller.save("tok_visa")
 
 
-def without_storage(world: World) -> httpx.Response:
-    assert world.caller.save("tok_visa").status_code == 200
-    with world.database.writing() as connection:
+def without_storage(deployment: Deployment) -> httpx.Response:
+    assert deployment.caller.save("tok_visa").status_code == 200
+    with deployment.database.writing() as connection:
         connection.execute(text("alter table users rename to elsewhere"))
-    return world.caller.save("tok_mastercard")
+    return deployment.caller.save("tok_mastercard")
 
 
-def without_the_issuer(world: World) -> httpx.Response:
-    with world.database.writing() as connection:
+def without_the_issuer(deployment: Deployment) -> httpx.Response:
+    with deployment.database.writing() as connection:
         connection.execute(text("update issuers set jwks_url = 'http://127.0.0.1:9/', jwks = null"))
-    return world.caller.save("tok_visa")
+    return deployment.caller.save("tok_visa")
 
 
 PROVOKED: dict[str, Provoke] = {
-    "invalid_request": lambda world: world.caller.post({}),
+    "invalid_request": lambda deployment: deployment.caller.post({}),
     "invalid_access_key": without_credentials,
     "invalid_user_token": without_jwt,
     "user_token_expired": with_an_old_jwt,
@@ -143,14 +143,14 @@ PROVOKED: dict[str, Provoke] = {
     "incorrect_cvc": saving("tok_chargeDeclinedIncorrectCvc"),
     "processing_error": saving("tok_chargeDeclinedProcessingError"),
     "card_refused": saving("tok_standin_incorrectZip"),
-    "test_user": lambda world: world.caller.save("tok_visa", is_test_user=True),
+    "test_user": lambda deployment: deployment.caller.save("tok_visa", is_test_user=True),
     "partner_mismatch": for_another_partner,
-    "not_found": lambda world: world.caller.http.get("/v1/users/nowhere"),
-    "method_not_allowed": lambda world: world.caller.http.get(PATH),
+    "not_found": lambda deployment: deployment.caller.http.get("/v1/users/nowhere"),
+    "method_not_allowed": lambda deployment: deployment.caller.http.get(PATH),
     "request_timeout": with_a_slow_body,
     "update_in_progress": beside_another_update,
-    "payload_too_large": lambda world: world.caller.post("a" * 20_000),
-    "unsupported_media_type": lambda world: world.caller.post(
+    "payload_too_large": lambda deployment: deployment.caller.post("a" * 20_000),
+    "unsupported_media_type": lambda deployment: deployment.caller.post(
         GOOD, headers={"Content-Type": "text/plain"}
     ),
     "token_already_used": with_another_users_token,
@@ -177,10 +177,10 @@ DOCUMENTED = {
 
 
 @pytest.mark.parametrize("code", DOCUMENTED)
-def test_error_is_answered_as_its_example_says(world: World, code: str) -> None:
+def test_error_is_answered_as_its_example_says(deployment: Deployment, code: str) -> None:
     """Word for word, but for the request's id; with the documented headers."""
     problem, headers = DOCUMENTED[code]
-    answer = PROVOKED[code](world)
+    answer = PROVOKED[code](deployment)
     assert answer.json() == {**problem["example"], "request_id": answer.headers["x-request-id"]}
     assert answer.status_code == problem["example"]["status"]
     assert answer.headers["content-type"] == "application/problem+json"
@@ -188,10 +188,10 @@ def test_error_is_answered_as_its_example_says(world: World, code: str) -> None:
         assert is_by(documented, answer.headers[name]), name
 
 
-def test_success_is_answered_as_its_example_says(world: World) -> None:
+def test_success_is_answered_as_its_example_says(deployment: Deployment) -> None:
     """The same members; Stripe chooses the customer's id."""
     example = RESPONSES["200"]["examples"]["application/json"]
-    answer = world.caller.save(example["coord_targeted_token"])
+    answer = deployment.caller.save(example["coord_targeted_token"])
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert {**answer.json(), "customer_id": example["customer_id"]} == example

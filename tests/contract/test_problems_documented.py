@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from contract.table import (
+from contract.error_table import (
     CODES,
     ELSEWHERE,
     ERRORS,

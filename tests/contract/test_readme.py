@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.needs import need
-from support.sandboxed import COMMAND, Printed, sandbox_of_its_own
+from support.sandbox_process import COMMAND, Printed, sandbox_of_its_own
 from support.server_process import reserved_port
 
 from app.contract.document import Contract

@@ -1,10 +1,10 @@
-"""The rule with a double of Stripe, on both databases."""
+"""The rule with a fake Stripe, on both databases."""
 
 import pytest
 from faults.conftest import (
-    double,
-    house,
-    open_house,
+    fake_stripe,
+    instance,
+    open_instance,
     postgresql_url,
     short_pauses,
     sqlite_url,
@@ -12,9 +12,9 @@ from faults.conftest import (
 )
 
 __all__ = [
-    "double",
-    "house",
-    "open_house",
+    "fake_stripe",
+    "instance",
+    "open_instance",
     "postgresql_url",
     "route",
     "short_pauses",

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from faults.house import House
+from faults.instance import Instance
 from sqlalchemy import insert
 from support.plans import crowd, explained, reads_all, sorts
 from support.reconciling import hide_subjects
@@ -14,9 +14,9 @@ from app.customers.user import user_hash
 from app.storage.tables import issuers, now, partners, users
 
 
-def register(house: House, partner: str, issuer: str) -> int:
+def register(instance: Instance, partner: str, issuer: str) -> int:
     """Register an issuer, and return its row."""
-    with house.database.writing() as connection:
+    with instance.database.writing() as connection:
         found = connection.scalar(partners.select().where(partners.c.name == partner))
         partner_id = (
             found
@@ -30,31 +30,31 @@ def register(house: House, partner: str, issuer: str) -> int:
 
 
 @pytest.fixture
-def registered(house: House) -> House:
+def registered(instance: Instance) -> Instance:
     """Register two partners with one issuer each in common, and three users of each."""
     names = [("Acme", "i-1"), ("Acme", "i-2"), ("Bolt", "i-1")]
     for partner, issuer in names:
-        issuer_id = register(house, partner, issuer)
+        issuer_id = register(instance, partner, issuer)
         for number in range(3):
             subject = f"user-{number}"
             row = {
                 "issuer_id": issuer_id,
                 "subject": subject,
-                "user_hash": user_hash(house.installation, partner, issuer, subject),
+                "user_hash": user_hash(instance.installation, partner, issuer, subject),
                 "stripe_customer_id": f"cus_{partner}_{issuer}_{number}",
             }
-            with house.database.writing() as connection:
+            with instance.database.writing() as connection:
                 connection.execute(insert(users).values(row))
-    return house
+    return instance
 
 
-def listed(house: House, **which: str) -> list[tuple[Any, ...]]:
-    found = list_users(house.database, Filter(**which))
+def listed(instance: Instance, **which: str) -> list[tuple[Any, ...]]:
+    found = list_users(instance.database, Filter(**which))
     return [(row.partner, row.issuer, row.subject) for row in found]
 
 
 @pytest.mark.parametrize("page", [1, 2, 1000])
-def test_filters(registered: House, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filters(registered: Instance, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each restricts the list, alone and together with others."""
     monkeypatch.setattr(listing, "PAGE", page)
     everyone = listed(registered)
@@ -80,7 +80,7 @@ def test_filters(registered: House, page: int, monkeypatch: pytest.MonkeyPatch) 
         assert sorted(listed(registered, **which)) == sorted(matching(**which)), which
 
 
-def test_customer(registered: House) -> None:
+def test_customer(registered: Instance) -> None:
     """It is one user's at most, whatever else is asked for."""
     customer = "cus_Acme_i-2_1"
     user = [("Acme", "i-2", "user-1")]
@@ -92,7 +92,7 @@ def test_customer(registered: House) -> None:
     assert listed(registered, customer="cus_nobody") == []
 
 
-def test_rebuilt_rows(registered: House) -> None:
+def test_rebuilt_rows(registered: Instance) -> None:
     """They are listed, and found by the subject that they do not show."""
     hide_subjects(registered)
     assert listed(registered) == [(None, None, None)] * 9
@@ -104,7 +104,7 @@ def test_rebuilt_rows(registered: House) -> None:
     assert listed(registered, customer="cus_Acme_i-2_1") == [(None, None, None)]
 
 
-def test_refusal_and_open_attempt(registered: House) -> None:
+def test_refusal_and_open_attempt(registered: Instance) -> None:
     """With the row's id, by which the log names a user."""
     registered.change("user-1", refusal={"code": "card_declined"}, attempt_started_at=5.0)
     for row in list_users(registered.database, Filter()):
@@ -115,10 +115,10 @@ def test_refusal_and_open_attempt(registered: House) -> None:
 
 
 @pytest.fixture
-def crowded(house: House) -> House:
+def crowded(instance: Instance) -> Instance:
     """Put so many users in the table that a plan without an index would cost more."""
-    crowd(house.database, (register(house, "Acme", "i-1"), register(house, "Bolt", "i-2")))
-    return house
+    crowd(instance.database, (register(instance, "Acme", "i-1"), register(instance, "Bolt", "i-2")))
+    return instance
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def crowded(house: House) -> House:
         {"customer": "cus_77", "partner": "Acme", "issuer": "i-1", "subject": "user-77"},
     ],
 )
-def test_each_filter_uses_an_index(crowded: House, which: dict[str, str]) -> None:
+def test_each_filter_uses_an_index(crowded: Instance, which: dict[str, str]) -> None:
     """No query reads the whole table, and none sorts it."""
     with explained(crowded.database) as plans:
         next(iter(list_users(crowded.database, Filter(**which))))

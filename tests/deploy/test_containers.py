@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from deploy.image import Image
 from support.needs import need
-from support.sandboxed import Printed
+from support.sandbox_process import Printed
 
 from deploy import debian
 

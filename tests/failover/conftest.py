@@ -1,4 +1,4 @@
-"""Fixtures: a network, a cluster on it, and the double of Stripe."""
+"""Fixtures: a network, a cluster on it, and the fake Stripe."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from failover.cluster import Cluster, Programs
 from failover.network import Network
-from faults.double import Double
-from faults.world import World
+from faults.deployment import Deployment
+from faults.fake_stripe import FakeStripe
 
 from app.storage.database import Database
 
@@ -35,28 +35,28 @@ def cluster(network: Network) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def make_world(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[str, str], World]]:
+def make_deployment(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[str, str], Deployment]]:
     """Return a function that makes the surroundings of a service with the default timeouts.
 
     It takes the name of a new database, and the URL at which the service shall reach it.
     """
-    with Double() as double:
+    with FakeStripe() as fake_stripe:
         # About as long as Stripe takes, in seconds: calls are under way when the leader dies.
-        double.processing = 0.2
-        worlds: list[World] = []
+        fake_stripe.processing = 0.2
+        deployments: list[Deployment] = []
 
-        def make(name: str, url: str) -> World:
+        def make(name: str, url: str) -> Deployment:
             cluster.create(name)
             database = Database(cluster.url(name))
             database.migrate()
             database.close()
-            world = World(cluster.url(name), double, tmp_path)
-            world.settings = replace(
-                world.settings, database_url=url, stripe_timeout=20.0, request_timeout=25.0
+            deployment = Deployment(cluster.url(name), fake_stripe, tmp_path)
+            deployment.settings = replace(
+                deployment.settings, database_url=url, stripe_timeout=20.0, request_timeout=25.0
             )
-            worlds.append(world)
-            return world
+            deployments.append(deployment)
+            return deployment
 
         yield make
-        for world in worlds:
-            world.database.close()
+        for deployment in deployments:
+            deployment.database.close()

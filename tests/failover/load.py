@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from faults.world import DEADLINE, World
+from faults.deployment import DEADLINE, Deployment
 
 CLIENTS = 24
 # How long a caller waits before it sends a request again, in seconds: less than `Retry-After`, so
@@ -34,7 +34,7 @@ class Load:
     """Callers at work from the start until `end`.
 
     Args:
-        world: the service's surroundings.
+        deployment: the service's surroundings.
         url: of the service.
         name: distinguishes the users from those of other loads.
         allowed: statuses that a request may be answered.
@@ -45,8 +45,10 @@ class Load:
         customers: by subject, the customers that its 200s have named.
     """
 
-    def __init__(self, world: World, url: str, name: str, allowed: tuple[int, ...]) -> None:
-        self._world, self._url, self._name, self._allowed = world, url, name, allowed
+    def __init__(
+        self, deployment: Deployment, url: str, name: str, allowed: tuple[int, ...]
+    ) -> None:
+        self._deployment, self._url, self._name, self._allowed = deployment, url, name, allowed
         self._over = threading.Event()
         self.responses: list[Response] = []
         self.cards: list[Card] = []
@@ -81,10 +83,10 @@ class Load:
             card += 1
 
     def _save(self, subject: str) -> None:
-        token = self._world.double.account.token()
+        token = self._deployment.fake_stripe.account.token()
         sent = time.monotonic()
         while True:
-            answer = self._world.save(self._url, token, subject)
+            answer = self._deployment.save(self._url, token, subject)
             now = time.monotonic()
             self.responses.append(Response(now, answer.status))
             assert answer.status in self._allowed, (subject, answer)

@@ -15,7 +15,7 @@ from failover.figures import Figures, figures_of
 from failover.load import CLIENTS, Load
 from failover.network import Network
 from failover.picture import draw
-from faults.world import World
+from faults.deployment import Deployment
 from sqlalchemy import select
 from support.command import run
 from support.server_process import environ_of, serving
@@ -41,17 +41,17 @@ KILLS = 3
 
 
 def fail_over(
-    network: Network, cluster: Cluster, world: World, url: str, name: str, event: str
+    network: Network, cluster: Cluster, deployment: Deployment, url: str, name: str, event: str
 ) -> Figures:
     """Have one event happen under load, and compare what is stored with what callers got."""
     cluster.wait_until_whole()
-    load = Load(world, url, name, allowed=(200, 409, 503))
+    load = Load(deployment, url, name, allowed=(200, 409, 503))
     load.wait_for_saves(CARDS)
     struck = strike(network, cluster, event, lambda: load.wait_for_saves(CLIENTS))
     load.wait_for_saves(CARDS)
     load.end()
-    world.settle()
-    found = world.audit()
+    deployment.settle()
+    found = deployment.audit()
     assert found.is_clean, (event, found)
     assert all(len(ids) == 1 for ids in load.customers.values()), load.customers
     figures = figures_of(event, load, struck)
@@ -60,29 +60,29 @@ def fail_over(
 
 
 def test_no_acknowledged_save_is_lost(
-    network: Network, cluster: Cluster, make_world: Callable[[str, str], World]
+    network: Network, cluster: Cluster, make_deployment: Callable[[str, str], Deployment]
 ) -> None:
     """Through HAProxy, with commits that wait for a standby: twenty events, and no operator."""
-    world = make_world("synchronous", cluster.url("synchronous"))
-    assert "commits\tsynchronous\n" in run("check", **environ_of(world.settings)).stdout
+    deployment = make_deployment("synchronous", cluster.url("synchronous"))
+    assert "commits\tsynchronous\n" in run("check", **environ_of(deployment.settings)).stdout
     figures: list[Figures] = []
-    with serving(world.settings, world.log(), "--workers", "2") as server:
+    with serving(deployment.settings, deployment.log(), "--workers", "2") as server:
         assert server.wait_for_event("serving")["commits"] == "synchronous"
         for number in range(ROUNDS * len(EVENTS)):
             event, name = EVENTS[number % len(EVENTS)], f"event-{number}"
-            figures.append(fail_over(network, cluster, world, server.url, name, event))
+            figures.append(fail_over(network, cluster, deployment, server.url, name, event))
     publish(figures)
     assert max(one.last_user for one in figures) < LAST_USER
 
 
 def test_several_hosts_in_the_url(
-    network: Network, cluster: Cluster, make_world: Callable[[str, str], World]
+    network: Network, cluster: Cluster, make_deployment: Callable[[str, str], Deployment]
 ) -> None:
     """No HAProxy, and no fence: cards are saved again although the old leader hangs."""
-    world = make_world("several", cluster.url_of_all("several"))
-    with serving(world.settings, world.log(), "--workers", "2") as server:
+    deployment = make_deployment("several", cluster.url_of_all("several"))
+    with serving(deployment.settings, deployment.log(), "--workers", "2") as server:
         figures = [
-            fail_over(network, cluster, world, server.url, event, event)
+            fail_over(network, cluster, deployment, server.url, event, event)
             for event in WITH_SEVERAL_HOSTS
         ]
     write("several_hosts.json", [summary(one) for one in figures])
@@ -90,44 +90,44 @@ def test_several_hosts_in_the_url(
 
 
 def test_reconcile_adopts_what_asynchronous_commits_lost(
-    network: Network, cluster: Cluster, make_world: Callable[[str, str], World]
+    network: Network, cluster: Cluster, make_deployment: Callable[[str, str], Deployment]
 ) -> None:
     """A leader dies with commits that no standby has: no customer is lost, and none deleted."""
     totals: Counter[str] = Counter()
     with cluster.asynchronous():
-        world = make_world("asynchronous", cluster.url("asynchronous"))
-        environ = environ_of(world.settings)
+        deployment = make_deployment("asynchronous", cluster.url("asynchronous"))
+        environ = environ_of(deployment.settings)
         assert "commits\tasynchronous. A failover loses" in run("check", **environ).stdout
-        with serving(world.settings, world.log(), "--workers", "2") as server:
+        with serving(deployment.settings, deployment.log(), "--workers", "2") as server:
             assert server.wait_for_event("serving")["commits"] == "asynchronous"
             for number in range(KILLS):
                 cluster.wait_until_whole()
-                load = Load(world, server.url, f"kill-{number}", allowed=(200, 409, 422, 503))
+                load = Load(deployment, server.url, f"kill-{number}", allowed=(200, 409, 422, 503))
                 load.wait_for_saves(CARDS)
                 strike(network, cluster, "kill", partial(load.wait_for_saves, CLIENTS))
                 load.end()
-                world.settle()
-                totals += lost_and_adopted(world, load, environ)
-            totals["duplicate"] = len(world.audit().orphans)
+                deployment.settle()
+                totals += lost_and_adopted(deployment, load, environ)
+            totals["duplicate"] = len(deployment.audit().orphans)
     print(dict(totals), flush=True)
     write("asynchronous.json", dict(totals))
     # Else this shows nothing.
     assert totals["lost"]
 
 
-def lost_and_adopted(world: World, load: Load, environ: dict[str, str]) -> Counter[str]:
+def lost_and_adopted(deployment: Deployment, load: Load, environ: dict[str, str]) -> Counter[str]:
     """Reconcile after a failover that has lost saves; count what it found."""
-    lost = sum(one.partition(":")[0] in load.customers for one in world.audit().lost)
-    living = {customer.id for customer in world.double.account.live()}
+    lost = sum(one.partition(":")[0] in load.customers for one in deployment.audit().lost)
+    living = {customer.id for customer in deployment.fake_stripe.account.live()}
     printed = run("reconcile", **environ).stdout
     kinds = Counter(line.partition("\t")[0] for line in printed.splitlines())
-    found = world.audit()
-    assert {customer.id for customer in world.double.account.live()} == living
+    found = deployment.audit()
+    assert {customer.id for customer in deployment.fake_stripe.account.live()} == living
     # Adopted rows have no subject until their users come back, only the users' hashes, which the
     # auditor compares with the customers' owners.
-    with world.database.reading() as connection:
+    with deployment.database.reading() as connection:
         held = set(connection.execute(select(users.c.stripe_customer_id)).scalars())
-    assert {world.acknowledged[subject].customer_id for subject in load.customers} <= held
+    assert {deployment.acknowledged[subject].customer_id for subject in load.customers} <= held
     assert found.shared == []
     assert [one for one in found.orphans if one not in printed] == []
     return Counter(

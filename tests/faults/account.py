@@ -1,4 +1,4 @@
-"""The little of Stripe that the double does, and the ledger of what it did.
+"""The little of Stripe that the fake Stripe does, and the ledger of what it did.
 
 Its rules: https://docs.stripe.com/api/idempotent_requests and https://docs.stripe.com/api/customers.
 """
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlencode
 
+from faults.call_faults import Fault, stripe_error
 from faults.payment_methods import PaymentMethods
 from faults.records import DEFAULT, Call, Customer, Executed, Kept
-from faults.scripted import Fault, stripe_error
 from faults.wire import Answer
 from support import stripe_document
 

@@ -1,4 +1,4 @@
-"""Fixtures: databases of both kinds, the double, and a house that uses them."""
+"""Fixtures: databases of both kinds, the fake Stripe, and an instance that uses them."""
 
 import os
 import random
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.double import Double
-from faults.house import House
+from faults.deployment import Deployment
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 from faults.pgproxy import PgProxy
-from faults.world import World
 from support.postgresql import PostgreSql
 
 MEMORY = "/dev/shm"
@@ -89,48 +89,52 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def double(route: str) -> Iterator[Double]:
-    """Return a running double of Stripe, whose callers send what the route says."""
-    with Double() as running:
+def fake_stripe(route: str) -> Iterator[FakeStripe]:
+    """Return a running fake Stripe, whose callers send what the route says."""
+    with FakeStripe() as running:
         if route in ("pm", "mixed"):
             running.account.sends = route  # type: ignore[assignment]
         yield running
 
 
 @pytest.fixture
-def open_house(url: str, double: Double, route: str) -> Iterator[Callable[..., House]]:
-    """Give a way to open as many houses on one database as wanted."""
-    houses: list[House] = []
+def open_instance(
+    url: str, fake_stripe: FakeStripe, route: str
+) -> Iterator[Callable[..., Instance]]:
+    """Give a way to open as many instances on one database as wanted."""
+    instances: list[Instance] = []
 
-    def another(**options: Any) -> House:
+    def another(**options: Any) -> Instance:
         by_pm = route == "token" or (route == "mixed" and random.random() < 0.5)
         options.setdefault("cards", "payment_method" if by_pm else "source")
-        houses.append(House(url, double, **options))
-        return houses[-1]
+        instances.append(Instance(url, fake_stripe, **options))
+        return instances[-1]
 
     yield another
-    double.heal()
-    for house in houses:
-        house.__exit__()
+    fake_stripe.heal()
+    for instance in instances:
+        instance.__exit__()
 
 
 @pytest.fixture
-def house(open_house: Callable[..., House]) -> House:
+def instance(open_instance: Callable[..., Instance]) -> Instance:
     """Give one."""
-    return open_house()
+    return open_instance()
 
 
 @pytest.fixture
-def world(url: str, double: Double, tmp_path: Path) -> Iterator[World]:
+def deployment(url: str, fake_stripe: FakeStripe, tmp_path: Path) -> Iterator[Deployment]:
     """Give what real processes share, on each database."""
-    made = World(url, double, tmp_path)
+    made = Deployment(url, fake_stripe, tmp_path)
     yield made
     made.database.close()
 
 
 @pytest.fixture
-def on_postgresql(postgresql_url: str, double: Double, tmp_path: Path) -> Iterator[World]:
+def on_postgresql(
+    postgresql_url: str, fake_stripe: FakeStripe, tmp_path: Path
+) -> Iterator[Deployment]:
     """Give the same where there are many machines."""
-    made = World(postgresql_url, double, tmp_path)
+    made = Deployment(postgresql_url, fake_stripe, tmp_path)
     yield made
     made.database.close()

@@ -1,6 +1,6 @@
-"""`coord-users`, that kills itself at a named point: DOOM, after DOOM_SKIP times of passing it.
+"""`coord-users` that kills itself with SIGKILL at the point named by CRASH_AT.
 
-Points are those of `faults.house.Crashes`, in a real process and with a real SIGKILL.
+It passes the point CRASH_SKIP times before. The points are those of `faults.instance.Crashes`.
 """
 
 import os
@@ -14,7 +14,7 @@ from app.customers.attempts import Attempts
 from app.storage.database import Database
 from app.stripe_account.account import StripeAccount
 
-point, skip = os.environ["DOOM"], int(os.environ["DOOM_SKIP"])
+point, skip = os.environ["CRASH_AT"], int(os.environ["CRASH_SKIP"])
 # Which method each thread is in: others commit as well, the completer for one.
 here = threading.local()
 
@@ -28,7 +28,7 @@ def hit(name: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def doomed(owner: Any, name: str, label: str) -> None:
+def add_crash_points(owner: Any, name: str, label: str) -> None:
     """Let a method pass the points before and after it."""
     method: Callable[..., Any] = getattr(owner, name)
 
@@ -45,10 +45,10 @@ def doomed(owner: Any, name: str, label: str) -> None:
     setattr(owner, name, passing)
 
 
-for arrow in ("claim", "accept"):
-    doomed(Attempts, arrow, arrow)
+for transition in ("claim", "accept"):
+    add_crash_points(Attempts, transition, transition)
 for call in ("create_customer", "replace_source"):
-    doomed(StripeAccount, call, "call")
+    add_crash_points(StripeAccount, call, "call")
 
 
 opened = Database.__init__

@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
-from faults.double import Double
-from faults.house import House
-from faults.scripted import FAULTS
+from faults.call_faults import FAULTS
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 
 from app.errors import CardRefused, StorageUnavailable, StripeUnavailable
 
-ARROWS = ("claim", "take_over", "renew", "restart", "accept", "refuse", "withdraw", "release")
+TRANSITIONS = ("claim", "take_over", "renew", "restart", "accept", "refuse", "withdraw", "release")
 # What a request is answered if the trouble is over in time: each transition is stored again, for a
 # claim only if its outcome is unknown.
 STORE = {
@@ -23,57 +23,57 @@ STORE = {
     "withdraw": StripeUnavailable,
     "release": StripeUnavailable,
 }
-Trouble = Callable[[], contextlib.AbstractContextManager[None]]
+DatabaseFault = Callable[[], contextlib.AbstractContextManager[None]]
 
 
-def arrive_at(house: House, double: Double, arrow: str) -> str:
-    """Script Stripe so that the next request passes the arrow; gives its token."""
-    token = double.account.token("card_declined" if arrow == "refuse" else None)
-    if arrow == "take_over":
-        double.fail(FAULTS["reset after execution"], times=None)
+def arrive_at(instance: Instance, fake_stripe: FakeStripe, transition: str) -> str:
+    """Script Stripe so that the next request passes the transition; gives its token."""
+    token = fake_stripe.account.token("card_declined" if transition == "refuse" else None)
+    if transition == "take_over":
+        fake_stripe.fail(FAULTS["reset after execution"], times=None)
         with pytest.raises(StripeUnavailable):
-            house.save(token)
-        double.heal()
-    elif arrow == "renew":
+            instance.save(token)
+        fake_stripe.heal()
+    elif transition == "renew":
         # Not a reset: libcurl itself repeats what a kept connection did not carry.
-        double.fail(FAULTS["503 executed"])
-    elif arrow == "restart":
-        double.fail(FAULTS["500 kept"])
-    elif arrow == "release":
-        double.fail(FAULTS["reset after execution"], times=None)
-    elif arrow == "withdraw":
-        double.fail(FAULTS["429"])
+        fake_stripe.fail(FAULTS["503 executed"])
+    elif transition == "restart":
+        fake_stripe.fail(FAULTS["500 kept"])
+    elif transition == "release":
+        fake_stripe.fail(FAULTS["reset after execution"], times=None)
+    elif transition == "withdraw":
+        fake_stripe.fail(FAULTS["429"])
     return token
 
 
 def check(
-    house: House,
-    double: Double,
+    instance: Instance,
+    fake_stripe: FakeStripe,
     has_customer: bool,
-    arrow: str,
+    transition: str,
     point: str,
-    trouble: Trouble,
+    fault: DatabaseFault,
     *,
     is_brief: bool = False,
 ) -> None:
     """Meet trouble at a transition, and recover from it."""
-    house.save(double.account.token(), "somebody else")
-    before = house.save(double.account.token()) if has_customer else None
-    token = arrive_at(house, double, arrow)
+    instance.save(fake_stripe.account.token(), "somebody else")
+    before = instance.save(fake_stripe.account.token()) if has_customer else None
+    token = arrive_at(instance, fake_stripe, transition)
     with contextlib.ExitStack() as lasting:
-        house.crashes.pauses[f"{arrow}.{point}"] = lambda: lasting.enter_context(trouble())
-        expected = STORE.get(arrow) if is_brief and arrow in STORE else StorageUnavailable
+        instance.crashes.pauses[f"{transition}.{point}"] = lambda: lasting.enter_context(fault())
+        expected = STORE.get(transition) if is_brief and transition in STORE else StorageUnavailable
         with pytest.raises(expected) if expected else contextlib.nullcontext():
-            house.save(token)
-    assert not house.crashes.pauses
-    double.heal()
-    house.let_leases_expire()
-    if arrow == "refuse":
+            instance.save(token)
+    assert not instance.crashes.pauses
+    fake_stripe.heal()
+    instance.let_leases_expire()
+    if transition == "refuse":
         with pytest.raises(CardRefused):
-            house.save(token)
-        assert house.row().stripe_customer_id == before
-        token = double.account.token()
-    customer_id = house.save(token)
+            instance.save(token)
+        assert instance.row().stripe_customer_id == before
+        token = fake_stripe.account.token()
+    customer_id = instance.save(token)
     assert before in (None, customer_id)
-    assert len(double.account.live()) == 2
-    assert house.audit().is_clean, house.audit()
+    assert len(fake_stripe.account.live()) == 2
+    assert instance.audit().is_clean, instance.audit()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from faults.auditor import Acknowledged, Findings, audit
 from faults.caller import Answer, Callers, Lost
-from faults.double import Double
+from faults.fake_stripe import FakeStripe
 from support.serving import Partner
 
 from app.config import Settings
@@ -26,7 +26,7 @@ def program(name: str) -> tuple[str, str]:
     return sys.executable, str(Path(__file__).with_name(name))
 
 
-class World:
+class Deployment:
     """What the tests of real processes share.
 
     Attributes:
@@ -34,15 +34,15 @@ class World:
         settings: for each server, unless a test wants others.
     """
 
-    def __init__(self, url: str, double: Double, folder: Path) -> None:
+    def __init__(self, url: str, fake_stripe: FakeStripe, folder: Path) -> None:
         self.database = Database(url)
-        self.double = double
+        self.fake_stripe = fake_stripe
         self.callers = Callers(Partner(self.database))
         self.acknowledged: dict[str, Acknowledged] = {}
         self.settings = Settings(
             database_url=url,
             stripe_secret_key="sk_test_processes",
-            stripe_api_base=double.url,
+            stripe_api_base=fake_stripe.url,
             stripe_timeout=2.0,
             request_timeout=10.0,
         )
@@ -70,7 +70,7 @@ class World:
         return answer
 
     def audit(self) -> Findings:
-        return audit(self.database.engine, self.double.account, self.acknowledged)
+        return audit(self.database.engine, self.fake_stripe.account, self.acknowledged)
 
     def settle(self) -> float:
         """Wait until nothing is open, with no operator; tells how long it took."""
@@ -85,7 +85,7 @@ class Load:
     """Clients that save card after card, each as often as it takes.
 
     Args:
-        world: where.
+        deployment: where.
         urls: tells the addresses at which a server may be, at the moment.
         chance: picks among them.
         patience: how long one card may take, in seconds.
@@ -96,7 +96,7 @@ class Load:
 
     def __init__(
         self,
-        world: World,
+        deployment: Deployment,
         urls: Callable[[], list[str]],
         chance: random.Random | None = None,
         patience: float = DEADLINE,
@@ -104,7 +104,7 @@ class Load:
         self._patience = patience
         self.counts: Counter[str] = Counter()
         self.over = threading.Event()
-        self._world = world
+        self._deployment = deployment
         self._urls = urls
         self._chance = chance or random.Random()
 
@@ -124,7 +124,7 @@ class Load:
 
     def converge(self, subject: str) -> None:
         """Save one card, however often it takes: a caller who retries loses nothing."""
-        token = self._world.double.account.token()
+        token = self._deployment.fake_stripe.account.token()
         until = time.monotonic() + self._patience
         while (status := self._try(token, subject)) != 200:
             # Never a failure that is told as final: the card is good.
@@ -139,7 +139,7 @@ class Load:
         if not urls:
             return 0
         try:
-            answer = self._world.save(self._chance.choice(urls), token, subject)
+            answer = self._deployment.save(self._chance.choice(urls), token, subject)
         except Lost:
             self.counts["lost"] += 1
             return 0

@@ -1,4 +1,4 @@
-"""A double of Stripe whose network and temper can be scripted, and that tells what it executed.
+"""A fake Stripe whose network and temper can be scripted, and that tells what it executed.
 
 It is apart from the sandbox's stand-in on purpose: it does little of Stripe, and fails at any
 point of a call.
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from faults.account import Account
+from faults.call_faults import Fault
 from faults.records import Call
-from faults.scripted import Fault
 from faults.wire import Answer, Connection, Request, Reset, Wire
 
 # Longest that what was let in may take to end, in seconds.
@@ -34,7 +34,7 @@ class _Script:
         )
 
 
-class Double:
+class FakeStripe:
     """The account behind a socket.
 
     Attributes:
@@ -55,7 +55,7 @@ class Double:
         self._wire = Wire(self._serve)
         self.url = self._wire.url
 
-    def __enter__(self) -> "Double":
+    def __enter__(self) -> "FakeStripe":
         return self
 
     def __exit__(self, *_: object) -> None:

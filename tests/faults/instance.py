@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from faults.auditor import Acknowledged, Findings, audit
-from faults.double import Double
+from faults.fake_stripe import FakeStripe
 from sqlalchemy import update
 
 from app.customers.attempts import Attempts
@@ -41,7 +41,7 @@ class Crashes:
     `<arrow>.after`; for a call to Stripe, `call.before` and `call.after`.
     """
 
-    ARROWS = (
+    TRANSITIONS = (
         *("claim", "claim_to_forget", "take_over", "renew", "advance", "restart", "accept"),
         *("refuse", "withdraw", "release", "erase"),
     )
@@ -55,7 +55,7 @@ class Crashes:
         self.skip = 0
         self.pauses: dict[str, Callable[[], object]] = {}
         self._here = threading.local()
-        for arrow in self.ARROWS:
+        for arrow in self.TRANSITIONS:
             setattr(attempts, arrow, self._arrow(arrow, getattr(attempts, arrow)))
         for call in self.CALLS:
             setattr(stripe, call, self._call(getattr(stripe, call)))
@@ -112,12 +112,12 @@ class Crashes:
         self._commit(connection)
 
 
-class House:
+class Instance:
     """One process's worth of the service, without HTTP.
 
     Args:
         url: of a migrated database.
-        double: Stripe.
+        fake_stripe: Stripe.
         network: carries calls in the place of sockets.
         database: opened by another, who closes it too.
         call, request: how long to wait, in seconds.
@@ -129,7 +129,7 @@ class House:
     def __init__(
         self,
         url: str,
-        double: Double,
+        fake_stripe: FakeStripe,
         *,
         call: float = 0.4,
         request: float = 4.0,
@@ -143,7 +143,7 @@ class House:
     ) -> None:
         self._is_guest = database is not None
         self.database = database or Database(url)
-        self.double = double
+        self.fake_stripe = fake_stripe
         self.request = request
         limits = RefusalLimits(per_user, per_partner, 3600.0)
         timeouts = Timeouts(call, request)
@@ -153,7 +153,7 @@ class House:
         )
         self.upkeep = Upkeep(self.database, self.installation, limits.window)
         if network is None:
-            self.stripe = StripeAccount(SECRET_KEY, double.url, connections=20)
+            self.stripe = StripeAccount(SECRET_KEY, fake_stripe.url, connections=20)
         else:
             connections = "app.stripe_account.exchanges.HttpClient"
             with unittest.mock.patch(connections, return_value=network):
@@ -165,7 +165,7 @@ class House:
         self.crashes = Crashes(self.attempts, self.stripe, self.database)
         self.acknowledged: dict[str, Acknowledged] = {}
 
-    def __enter__(self) -> "House":
+    def __enter__(self) -> "Instance":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -236,8 +236,8 @@ class House:
                     attempt_sent_at=users.c.attempt_sent_at - seconds,
                 )
             )
-        with self.double.account.lock:
-            for customer in self.double.account.customers.values():
+        with self.fake_stripe.account.lock:
+            for customer in self.fake_stripe.account.customers.values():
                 customer.created -= int(seconds)
 
     @contextlib.contextmanager
@@ -267,4 +267,4 @@ class House:
 
     def audit(self) -> Findings:
         """Compare with Stripe."""
-        return audit(self.database.engine, self.double.account, self.acknowledged)
+        return audit(self.database.engine, self.fake_stripe.account, self.acknowledged)

@@ -4,16 +4,16 @@ import hashlib
 from functools import partial
 
 from faults.account import Account
-from faults.model_books import PROCESSES, USERS, WELL, Asked
+from faults.call_faults import FAULTS, LATE, Fault
 from faults.model_checks import Checks
-from faults.scripted import FAULTS, LATE, Fault
+from faults.model_state import PROCESSES, USERS, WELL, Asked
 from faults.simulated import ENDS, STOPS, Running
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     precondition,
     rule,
 )
-from support.losses import read_all, write_all
+from support.lost_databases import read_all, write_all
 from support.reconciling import import_lines, kinds, line, reconcile, stray
 
 from app.customers.read_user import StoredCustomers
@@ -58,8 +58,8 @@ class Model(Checks):
     ) -> None:
         """A user sends a new card, or an old one again, to one of the processes."""
         token = self.token(subject, card)
-        house = self.houses[process % PROCESSES]
-        user = house.user(subject, email)
+        instance = self.instances[process % PROCESSES]
+        user = instance.user(subject, email)
         is_at_peace = not (faults or stop or end or email == "no address") and self.is_free(subject)
         before = self.row(subject)
         self.count("requests")
@@ -67,7 +67,9 @@ class Model(Checks):
         asked = Asked(
             subject,
             token,
-            Running(house, lambda: house.customers.save_card(user, token), list(faults), stop, end),
+            Running(
+                instance, lambda: instance.customers.save_card(user, token), list(faults), stop, end
+            ),
         )
         self.go_on(asked)
         if is_at_peace:
@@ -86,13 +88,13 @@ class Model(Checks):
     @rule(process=numbers, faults=faults, stop=held_up, end=ended)
     def complete(self, process: int, faults: list[Fault], stop: str, end: str) -> None:
         """A completer takes what is open."""
-        house = self.houses[process % PROCESSES]
-        for row in house.upkeep.expired(10, all_of_them=True):
-            if house not in self.houses:
+        instance = self.instances[process % PROCESSES]
+        for row in instance.upkeep.expired(10, all_of_them=True):
+            if instance not in self.instances:
                 return  # it ended at the one before
             work = Running(
-                house,
-                partial(house.customers.complete, row.id, row.attempt_id, row.partner_id),
+                instance,
+                partial(instance.customers.complete, row.id, row.attempt_id, row.partner_id),
                 list(faults),
                 stop,
                 end,
@@ -102,11 +104,11 @@ class Model(Checks):
     @rule(process=numbers)
     def kill(self, process: int) -> None:
         """A process ends, with all that it was at, and another takes its place."""
-        self.restart(self.houses[process % PROCESSES])
+        self.restart(self.instances[process % PROCESSES])
 
     @rule()
     def leases_end(self) -> None:
-        self.houses[0].let_leases_expire()
+        self.instances[0].let_leases_expire()
 
     @precondition(lambda self: self.network.late)
     @rule(number=numbers)
@@ -126,20 +128,20 @@ class Model(Checks):
         """No call and no process lives as long; Stripe may forget keys that are old enough."""
         while self.network.late:
             self.network.arrive(0)
-        for house in list(self.houses):
-            self.restart(house)
-        self.houses[0].let_leases_expire()
-        self.houses[0].grow_old(hours * 3600)
+        for instance in list(self.instances):
+            self.restart(instance)
+        self.instances[0].let_leases_expire()
+        self.instances[0].grow_old(hours * 3600)
         if hours > 24 and not are_kept:
             self.account.forget_keys()
 
     @rule(process=numbers, dry=st.booleans())
     def reconcile(self, process: int, dry: bool) -> None:
         """An operator compares: there is never anything to adopt or to delete."""
-        house = self.houses[process % PROCESSES]
+        instance = self.instances[process % PROCESSES]
         calls = len(self.network.calls)
         before = [self.row(subject) for subject in USERS]
-        found = kinds(reconcile(house, dry=dry))
+        found = kinds(reconcile(instance, dry=dry))
         assert set(found) <= {"open_attempt", "dangling"}, found
         if dry:
             assert {call.request.method for call in self.network.calls[calls:]} <= {"GET"}
@@ -148,9 +150,11 @@ class Model(Checks):
     @rule(process=numbers, subject=st.sampled_from(USERS))
     def read(self, process: int, subject: str) -> None:
         """A system reads which customer a user has."""
-        house = self.houses[process % PROCESSES]
+        instance = self.instances[process % PROCESSES]
         calls = len(self.network.calls)
-        found = StoredCustomers(house.database, house.installation).get(house.user(subject))
+        found = StoredCustomers(instance.database, instance.installation).get(
+            instance.user(subject)
+        )
         row = self.row(subject)
         assert (found and found.id) == (row and row.stripe_customer_id)
         assert len(self.network.calls) == calls
@@ -158,11 +162,13 @@ class Model(Checks):
     @rule(process=numbers, subject=st.sampled_from(USERS), faults=faults, stop=held_up, end=ended)
     def forget(self, process: int, subject: str, faults: list[Fault], stop: str, end: str) -> None:
         """An operator forgets a user."""
-        row, house = self.row(subject), self.houses[process % PROCESSES]
+        row, instance = self.row(subject), self.instances[process % PROCESSES]
         if row is None:
             return
         self.forgotten.add(subject)
-        work = Running(house, partial(house.forgetting.forget, row.id), list(faults), stop, end)
+        work = Running(
+            instance, partial(instance.forgetting.forget, row.id), list(faults), stop, end
+        )
         self.count("forgets")
         self.go_on(Asked("", "", work))
 
@@ -172,7 +178,7 @@ class Model(Checks):
         if not self.is_free(subject) or self.row(subject) is not None:
             return
         customer_id = stray(self.account)
-        [done] = import_lines(self.houses[process % PROCESSES], line(customer_id, subject))
+        [done] = import_lines(self.instances[process % PROCESSES], line(customer_id, subject))
         assert not done.is_left, done
         assert self.row(subject).stripe_customer_id == customer_id
         self.count("imports")
@@ -183,11 +189,11 @@ class Model(Checks):
         row = self.row(subject)
         if row is None or not row.stripe_customer_id or not self.is_free(subject):
             return
-        house, user = self.houses[process % PROCESSES], self.houses[0].user(subject)
+        instance, user = self.instances[process % PROCESSES], self.instances[0].user(subject)
         token = self.token(subject, card or "good")
         living = [one.id for one in self.account.live()]
         self.network.account = Account()
-        work = Running(house, lambda: house.customers.save_card(user, token), [])
+        work = Running(instance, lambda: instance.customers.save_card(user, token), [])
         work.go_on(self.network)
         self.network.account = self.account
         outcome = work.outcome
@@ -203,7 +209,7 @@ class Model(Checks):
     @precondition(lambda self: self.is_at_rest())
     @rule()
     def back_up(self) -> None:
-        self.backup = read_all(self.houses[0].database)
+        self.backup = read_all(self.instances[0].database)
 
     @precondition(lambda self: self.backup is not None and self.is_at_rest())
     @rule(process=numbers)
@@ -211,15 +217,15 @@ class Model(Checks):
         """An operator restores the backup, and reconciles before any user comes."""
         assert self.backup is not None
         living = {one.id for one in self.account.live()}
-        house = self.houses[process % PROCESSES]
-        write_all(house.database, self.backup)
-        found = kinds(reconcile(house))
+        instance = self.instances[process % PROCESSES]
+        write_all(instance.database, self.backup)
+        found = kinds(reconcile(instance))
         assert set(found) <= {"adopted", "dangling"}, found
         assert {one.id for one in self.account.live()} == living
         stored = {row.stripe_customer_id for row in map(self.row, USERS) if row is not None}
         assert living <= stored
         # The backup may not know the latest card, and knows users who were forgotten since.
-        house.change(token_hash=None)
+        instance.change(token_hash=None)
         for subject in USERS:
             row = self.row(subject)
             self.known.pop(subject, None)

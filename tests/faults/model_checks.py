@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from faults.auditor import Acknowledged, audit, living
-from faults.model_books import MAKE, MOST_CALLS, REUSABLE, USERS, Asked, Books
+from faults.model_state import MAKE, MOST_CALLS, REUSABLE, USERS, Asked, Books
 from hypothesis.stateful import (
     invariant,
 )
@@ -72,30 +72,30 @@ class Checks(Books):
 
     def teardown(self) -> None:
         """With all well again, the completer alone settles everything, and then cards are saved."""
-        for house in list(self.houses):
-            self.restart(house)
+        for instance in list(self.instances):
+            self.restart(instance)
         while self.network.late:
             self.network.arrive(0)
-        house = self.houses[0]
-        assert house.complete() == 0
-        found = audit(house.database.engine, self.account)
+        instance = self.instances[0]
+        assert instance.complete() == 0
+        found = audit(instance.database.engine, self.account)
         found.dangling.clear()  # those that this test deleted itself
         found.loose.clear()
         assert found.is_clean, found
         acknowledged = {}
         for subject in USERS:
             token = self.account.token()
-            customer_id = house.customers.save_card(house.user(subject), token)
+            customer_id = instance.customers.save_card(instance.user(subject), token)
             acknowledged[subject] = Acknowledged(token, customer_id)
-        found = audit(house.database.engine, self.account, acknowledged)
+        found = audit(instance.database.engine, self.account, acknowledged)
         # A PaymentMethod whose making was not answered for a day, or by a failure that Stripe
         # keeps, cannot be found again.
         assert self.route in ("token", "mixed") or not found.loose
         found.loose.clear()
         assert found.is_clean, found
         self.count("audits")
-        for house in self.houses:
-            house.__exit__()
+        for instance in self.instances:
+            instance.__exit__()
 
     def check_answer(self, asked: Asked) -> None:
         """A 200 is durable and the card the default; a refusal is of a card that is not saved."""
@@ -146,4 +146,4 @@ class Checks(Books):
 
     def nothing_is_held(self) -> None:
         """No connection to the database while Stripe is asked."""
-        assert all(house.database.engine.pool.checkedout() == 0 for house in self.houses)  # type: ignore[attr-defined]
+        assert all(instance.database.engine.pool.checkedout() == 0 for instance in self.instances)  # type: ignore[attr-defined]

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from faults.account import Account
-from faults.house import Crash, House
-from faults.scripted import Fault
+from faults.call_faults import Fault
+from faults.instance import Crash, Instance
 from faults.simulated import Network, Running
 from hypothesis.stateful import (
     RuleBasedStateMachine,
 )
-from support.losses import Rows
+from support.lost_databases import Rows
 from support.reconciling import hash_of
 
 from app.customers.steps import Cards
@@ -60,11 +60,11 @@ class Books(RuleBasedStateMachine):
         if route in ("pm", "mixed"):
             self.account.sends = route  # type: ignore[assignment]
         self.network = Network(self.account)
-        self.houses = [
-            self.house(database, cards)
+        self.instances = [
+            self.instance(database, cards)
             for database, cards in zip(databases, CARDS[route], strict=True)
         ]
-        with self.houses[0].database.writing() as connection:
+        with self.instances[0].database.writing() as connection:
             connection.execute(refusals.delete())
             connection.execute(users.delete())
         self.network.on_call = self.nothing_is_held
@@ -74,11 +74,13 @@ class Books(RuleBasedStateMachine):
         self.forgotten: set[str] = set()
         self.backup: Rows | None = None
 
-    def house(self, database: Database, cards: Cards) -> House:
+    def instance(self, database: Database, cards: Cards) -> Instance:
         """Start a process; what it has compiled for its database is the only thing it is given."""
-        double: Any = self
+        fake_stripe: Any = self
         # Leases end when the test lets them, not when the machine is slow.
-        return House("", double, network=self.network, database=database, lease=1e6, cards=cards)
+        return Instance(
+            "", fake_stripe, network=self.network, database=database, lease=1e6, cards=cards
+        )
 
     def token(self, subject: str, card: str | int) -> str:
         cards = self.cards[subject]
@@ -88,10 +90,10 @@ class Books(RuleBasedStateMachine):
         return cards[-1]
 
     def row(self, subject: str) -> Any:
-        house = self.houses[0]
-        house.user()
-        of_user = users.c.user_hash == hash_of(house, subject)
-        with house.database.reading() as connection:
+        instance = self.instances[0]
+        instance.user()
+        of_user = users.c.user_hash == hash_of(instance, subject)
+        with instance.database.reading() as connection:
             return connection.execute(users.select().where(of_user)).one_or_none()
 
     def defaults(self) -> dict[str, str]:
@@ -110,13 +112,13 @@ class Books(RuleBasedStateMachine):
         is_open = row is not None and row.attempt_id is not None
         return not (is_open or self.asleep or self.network.late)
 
-    def restart(self, house: House) -> None:
-        for asked in [one for one in self.asleep if one.running.house is house]:
+    def restart(self, instance: Instance) -> None:
+        for asked in [one for one in self.asleep if one.running.instance is instance]:
             asked.running.kill(self.network)
             self.asleep.remove(asked)
-        house.__exit__()
-        number = self.houses.index(house)
-        self.houses[number] = self.house(house.database, CARDS[self.route][number])
+        instance.__exit__()
+        number = self.instances.index(instance)
+        self.instances[number] = self.instance(instance.database, CARDS[self.route][number])
         self.count("restarts")
 
     def go_on(self, asked: Asked) -> None:
@@ -129,7 +131,7 @@ class Books(RuleBasedStateMachine):
             self.asleep.append(asked)
         elif isinstance(outcome, Crash):
             self.count("crashes")
-            self.restart(asked.running.house)
+            self.restart(asked.running.instance)
         elif asked.subject:
             self.count(str(getattr(outcome, "code", 200)))
             self.check_answer(asked)

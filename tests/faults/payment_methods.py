@@ -1,11 +1,11 @@
-"""The double's PaymentMethods: each is attached to one customer at most, for ever."""
+"""The fake Stripe's PaymentMethods: each is attached to one customer at most, for ever."""
 
 import json
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from faults.scripted import stripe_error
+from faults.call_faults import stripe_error
 from faults.wire import Answer
 
 Decline = tuple[str, str | None]

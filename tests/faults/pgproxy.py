@@ -98,14 +98,14 @@ class PgProxy:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 self._flowing.wait(120)
-                if source is pair.server and pair.is_doomed:
+                if source is pair.server and pair.is_to_close:
                     break
                 if source is pair.client and b"COMMIT" in data:
                     with self._lock:
                         cut, self.cut = self.cut, ""
                     if cut == "before":
                         break
-                    pair.is_doomed = cut == "after"
+                    pair.is_to_close = cut == "after"
                 sink.sendall(data)
         for sock in (source, sink):
             with contextlib.suppress(OSError):
@@ -123,7 +123,7 @@ class _Pair:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client = client
         self.server = server
-        self.is_doomed = False
+        self.is_to_close = False
         self._ended = 0
         self._lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""What the double remembers: the calls that arrived, what was executed, and the customers."""
+"""What the fake Stripe remembers: the calls that arrived, what was executed, and the customers."""
 
 import threading
 from dataclasses import dataclass, field

@@ -9,13 +9,13 @@ import subprocess
 import time
 from pathlib import Path
 
-from faults.world import DEADLINE, program
+from faults.deployment import DEADLINE, program
 from support.server_process import reserved_port
 
 from app.config import Settings
 
 
-class Litter:
+class RestartableServer:
     """One server after the other, at one address.
 
     Args:
@@ -31,8 +31,8 @@ class Litter:
         self.url = f"http://127.0.0.1:{self._port}"
         self._log = log
         self._child = 0
-        self._nursery = subprocess.Popen(
-            program("nursery.py"),
+        self._fork_server = subprocess.Popen(
+            program("fork_server.py"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -48,10 +48,10 @@ class Litter:
 
     def start(self) -> None:
         """Let a server live, and wait until it is ready."""
-        assert self._nursery.stdin
+        assert self._fork_server.stdin
         print(
             json.dumps({"port": self._port, "log": str(self._log)}),
-            file=self._nursery.stdin,
+            file=self._fork_server.stdin,
             flush=True,
         )
         self._child = int(self._line())
@@ -66,18 +66,18 @@ class Litter:
         assert self._line() == "-9", self._log.read_text()
 
     def stop(self) -> None:
-        """End the server as a deployment does, and the nursery."""
+        """End the server as a deployment does, and the fork server."""
         os.kill(self._child, signal.SIGTERM)
         assert self._line() == "0", self._log.read_text()
-        assert self._nursery.stdin
-        self._nursery.stdin.close()
-        assert self._nursery.wait(DEADLINE) == 0
-        assert self._nursery.stdout
-        self._nursery.stdout.close()
+        assert self._fork_server.stdin
+        self._fork_server.stdin.close()
+        assert self._fork_server.wait(DEADLINE) == 0
+        assert self._fork_server.stdout
+        self._fork_server.stdout.close()
 
     def _line(self) -> str:
-        assert self._nursery.stdout
-        return self._nursery.stdout.readline().strip()
+        assert self._fork_server.stdout
+        return self._fork_server.stdout.readline().strip()
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE)

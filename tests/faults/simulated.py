@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from faults import wire
 from faults.account import Account
-from faults.house import Crash, House
+from faults.call_faults import Fault
+from faults.instance import Crash, Instance
 from faults.records import Call
-from faults.scripted import Fault
 from werkzeug.datastructures import Headers
 
 from app.http_client import NoResponse
@@ -54,11 +54,11 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         here.slept = getattr(here, "slept", 0.0) + seconds
         if running := getattr(here, "running", None):
-            running.house.crashes.hit("sleep")
+            running.instance.crashes.hit("sleep")
 
 
 class Network:
-    """Stands in for `app.http_client.HttpClient`, between all houses and one account.
+    """Stands in for `app.http_client.HttpClient`, between all instances and one account.
 
     Attributes:
         faults: what becomes of the next calls, in their order; then all is well.
@@ -158,7 +158,7 @@ class Running:
     """A request, or what else a process is at, in a thread that runs only when it is told to.
 
     Args:
-        house: the process.
+        instance: the process.
         work: what is done; its result or its error is the outcome.
         faults: what becomes of its calls.
         stop: where it is held up the first time it comes there, if at all.
@@ -170,18 +170,18 @@ class Running:
 
     def __init__(
         self,
-        house: House,
+        instance: Instance,
         work: Callable[[], object],
         faults: list[Fault],
         stop: str = "",
         end: str = "",
     ) -> None:
-        self.house = house
+        self.instance = instance
         self.outcome: object = None
         self._work = work
         self.faults = faults
         self._stop, self._end = stop, end
-        self._is_doomed = False
+        self._is_killed = False
         self._resting, self._go_on = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -189,7 +189,7 @@ class Running:
     def go_on(self, network: Network) -> None:
         """Run until it is held up or has come to its end."""
         network.faults = self.faults
-        crashes = self.house.crashes
+        crashes = self.instance.crashes
         crashes.point = self._end
         crashes.pauses = {self._stop: self._rest} if self._stop else {}
         self._resting.clear()
@@ -200,7 +200,7 @@ class Running:
 
     def kill(self, network: Network) -> None:
         """End it where it is held up."""
-        self._is_doomed = True
+        self._is_killed = True
         self.go_on(network)
         assert isinstance(self.outcome, Crash)
 
@@ -209,7 +209,7 @@ class Running:
         self._go_on.clear()
         self._resting.set()
         assert self._go_on.wait(PATIENCE * 10)
-        if self._is_doomed:
+        if self._is_killed:
             raise Crash
 
     def _run(self) -> None:

@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
-from faults.double import Double
-from faults.house import Crash, House
-from faults.scripted import FAULTS
+from faults.call_faults import FAULTS
+from faults.fake_stripe import FakeStripe
+from faults.instance import Crash, Instance
 
 from app.errors import CardRefused, TokenRefused
 
 pytestmark = pytest.mark.all_routes
-OpenHouse = Callable[..., House]
+OpenInstance = Callable[..., Instance]
 
 # Passed by every request that succeeds.
 ALWAYS = [
@@ -22,31 +22,33 @@ ALWAYS = [
 ]
 
 
-def crash(house: House, point: str, token: str, subject: str = "user-1") -> None:
+def crash(instance: Instance, point: str, token: str, subject: str = "user-1") -> None:
     """Send a request and let the process end at a point."""
-    house.crashes.point = point
+    instance.crashes.point = point
     with pytest.raises(Crash):
-        house.save(token, subject)
+        instance.save(token, subject)
 
 
 @pytest.mark.parametrize("point", ALWAYS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 @pytest.mark.parametrize("who", ["the same request", "another card", "the completer"])
 def test_crash_is_mended_by_whoever_comes_next(
-    open_house: OpenHouse, double: Double, point: str, has_customer: bool, who: str
+    open_instance: OpenInstance, fake_stripe: FakeStripe, point: str, has_customer: bool, who: str
 ) -> None:
     """Whoever comes next finishes what was begun; there is one customer, and no rest is left."""
-    doomed, heir = open_house(), open_house()
-    before = doomed.save(double.account.token()) if has_customer else None
-    token = double.account.token()
-    crash(doomed, point, token)
-    heir.let_leases_expire()
+    crashing, successor = open_instance(), open_instance()
+    before = crashing.save(fake_stripe.account.token()) if has_customer else None
+    token = fake_stripe.account.token()
+    crash(crashing, point, token)
+    successor.let_leases_expire()
     if who == "the completer":
-        heir.complete()
-    customer_id = heir.save(token if who == "the same request" else double.account.token())
+        successor.complete()
+    customer_id = successor.save(
+        token if who == "the same request" else fake_stripe.account.token()
+    )
     assert before in (None, customer_id)
-    assert len(double.account.live()) == 1
-    assert heir.audit().is_clean, heir.audit()
+    assert len(fake_stripe.account.live()) == 1
+    assert successor.audit().is_clean, successor.audit()
 
 
 @pytest.mark.parametrize(
@@ -63,8 +65,8 @@ def test_crash_is_mended_by_whoever_comes_next(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 def test_crash_on_a_bad_day_of_stripes(
-    open_house: OpenHouse,
-    double: Double,
+    open_instance: OpenInstance,
+    fake_stripe: FakeStripe,
     arrow: str,
     when: str,
     fault: str,
@@ -72,47 +74,47 @@ def test_crash_on_a_bad_day_of_stripes(
     route: str,
 ) -> None:
     """Fault and crash together: still one customer, and the same request converges."""
-    doomed, heir = open_house(), open_house()
-    before = doomed.save(double.account.token()) if has_customer else None
-    token = double.account.token()
-    double.fail(FAULTS[fault], times=None)
-    crash(doomed, f"{arrow}.{when}", token)
-    double.heal()
-    heir.let_leases_expire()
+    crashing, successor = open_instance(), open_instance()
+    before = crashing.save(fake_stripe.account.token()) if has_customer else None
+    token = fake_stripe.account.token()
+    fake_stripe.fail(FAULTS[fault], times=None)
+    crash(crashing, f"{arrow}.{when}", token)
+    fake_stripe.heal()
+    successor.let_leases_expire()
     if route in ("token", "mixed") and fault == "500 kept and executed":
         # The PaymentMethod that was made of a token cannot be found again, if there is one: it is
         # attached to nobody, and the user is asked for another card.
         with contextlib.suppress(TokenRefused):
-            heir.save(token)
-        double.account.payment_methods.discard_loose()
-        token = double.account.token()
-    customer_id = heir.save(token)
+            successor.save(token)
+        fake_stripe.account.payment_methods.discard_loose()
+        token = fake_stripe.account.token()
+    customer_id = successor.save(token)
     assert before in (None, customer_id)
-    assert len(double.account.live()) == 1
-    assert heir.audit().is_clean, heir.audit()
+    assert len(fake_stripe.account.live()) == 1
+    assert successor.audit().is_clean, successor.audit()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 def test_crash_while_a_refusal_is_put_down(
-    open_house: OpenHouse, double: Double, when: str, has_customer: bool
+    open_instance: OpenInstance, fake_stripe: FakeStripe, when: str, has_customer: bool
 ) -> None:
     """The card is refused whoever asks, and what there was stays."""
-    doomed, heir = open_house(), open_house()
-    before = doomed.save(double.account.token()) if has_customer else None
-    token = double.account.token("card_declined")
-    crash(doomed, f"refuse.{when}", token)
-    heir.let_leases_expire()
+    crashing, successor = open_instance(), open_instance()
+    before = crashing.save(fake_stripe.account.token()) if has_customer else None
+    token = fake_stripe.account.token("card_declined")
+    crash(crashing, f"refuse.{when}", token)
+    successor.let_leases_expire()
     # A token that became a PaymentMethod before its card was refused is used up.
     with pytest.raises((CardRefused, TokenRefused)):
-        heir.save(token)
-    assert heir.row().stripe_customer_id == before
-    assert heir.audit().is_clean, heir.audit()
+        successor.save(token)
+    assert successor.row().stripe_customer_id == before
+    assert successor.audit().is_clean, successor.audit()
 
 
-def test_crash_after_crash(open_house: OpenHouse, double: Double) -> None:
-    """Each heir dies in turn, at each point: the last one finds one customer."""
-    token = double.account.token()
+def test_crash_after_crash(open_instance: OpenInstance, fake_stripe: FakeStripe) -> None:
+    """Each successor dies in turn, at each point: the last one finds one customer."""
+    token = fake_stripe.account.token()
     for point in (
         "claim.after",
         "take_over.before",
@@ -120,12 +122,14 @@ def test_crash_after_crash(open_house: OpenHouse, double: Double) -> None:
         "call.before",
         "call.after",
     ):
-        heir = open_house()
-        heir.let_leases_expire()
-        crash(heir, point, token)
-    last = open_house()
+        successor = open_instance()
+        successor.let_leases_expire()
+        crash(successor, point, token)
+    last = open_instance()
     last.let_leases_expire()
     last.save(token)
-    assert len(double.account.live()) == 1
-    assert len({entry.key for entry in double.account.ledger}) == len(double.account.ledger)
+    assert len(fake_stripe.account.live()) == 1
+    assert len({entry.key for entry in fake_stripe.account.ledger}) == len(
+        fake_stripe.account.ledger
+    )
     assert last.audit().is_clean, last.audit()

@@ -6,8 +6,8 @@ import time
 
 import psycopg
 import pytest
-from faults.double import Double
-from faults.house import House
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 from faults.pgproxy import PgProxy
 
 from app.errors import CardRefused
@@ -19,7 +19,7 @@ AWAY, STORED = 1.5, 12.0
 
 @pytest.mark.parametrize("transition", ["accept", "refuse"])
 def test_outcome_is_stored_once_the_database_is_back(
-    postgresql_url: str, proxy: PgProxy, double: Double, transition: str
+    postgresql_url: str, proxy: PgProxy, fake_stripe: FakeStripe, transition: str
 ) -> None:
     """By the same request, which has called Stripe once."""
     name = str(psycopg.conninfo.conninfo_to_dict(postgresql_url)["dbname"])
@@ -30,14 +30,14 @@ def test_outcome_is_stored_once_the_database_is_back(
         lasting.enter_context(proxy.gone())
         back.start()
 
-    with House(proxy.url(name), double, call=20.0, request=25.0, lease=25.0) as house:
-        house.crashes.pauses[f"{transition}.at"] = lose_database
-        token = double.account.token("card_declined" if transition == "refuse" else None)
+    with Instance(proxy.url(name), fake_stripe, call=20.0, request=25.0, lease=25.0) as instance:
+        instance.crashes.pauses[f"{transition}.at"] = lose_database
+        token = fake_stripe.account.token("card_declined" if transition == "refuse" else None)
         began = time.monotonic()
         with pytest.raises(CardRefused) if transition == "refuse" else contextlib.nullcontext():
-            house.save(token)
+            instance.save(token)
         assert AWAY < time.monotonic() - began < STORED
         back.join()
-        assert house.row().attempt_id is None
-        assert len(double.calls) == 1
-        assert house.audit().is_clean, house.audit()
+        assert instance.row().attempt_id is None
+        assert len(fake_stripe.calls) == 1
+        assert instance.audit().is_clean, instance.audit()

@@ -1,7 +1,7 @@
 """`kill -9` of `coord-users import` and `reconcile`, real processes, at random moments.
 
 Run again, each brings all to its end: nothing is lost, nothing is deleted that lives, nothing is
-double. At each single point, in one process: `tests/customers/test_interruptions.py`.
+created twice. At each single point, in one process: `tests/customers/test_interruptions.py`.
 """
 
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from faults.auditor import Acknowledged
-from faults.double import Double
-from faults.house import House
-from faults.world import World
+from faults.deployment import Deployment
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 from support.reconciling import forget_row, line, mark_as_version_1, stray, stray_of
 from support.server_process import COMMAND, environ_of
 
@@ -30,12 +30,12 @@ PATIENCE = 120.0
 
 
 class Command:
-    """`coord-users` with some words, on the database and the Stripe of a world."""
+    """`coord-users` with some words, on the database and the Stripe of a deployment."""
 
-    def __init__(self, world: World, *words: str) -> None:
-        self._world = world
+    def __init__(self, deployment: Deployment, *words: str) -> None:
+        self._deployment = deployment
         self._words = (COMMAND, *words)
-        self._environ = environ_of(world.settings)
+        self._environ = environ_of(deployment.settings)
 
     def run(self) -> "subprocess.CompletedProcess[str]":
         """Run it to its end."""
@@ -45,7 +45,7 @@ class Command:
 
     def kill(self, calls: int, haste: float) -> bool:
         """Start it and kill it after so many calls; returns False if it ended before."""
-        arrived = self._world.double.calls
+        arrived = self._deployment.fake_stripe.calls
         wanted = len(arrived) + calls
         with subprocess.Popen(
             self._words,
@@ -71,9 +71,9 @@ def chance() -> random.Random:
 
 
 @pytest.fixture
-def house(url: str, double: Double) -> House:
-    """Return a house in this process, beside the commands."""
-    return House(url, double)
+def instance(url: str, fake_stripe: FakeStripe) -> Instance:
+    """Return an instance in this process, beside the commands."""
+    return Instance(url, fake_stripe)
 
 
 def killed(command: Command, chance: random.Random, kills: int, most: int) -> int:
@@ -85,45 +85,49 @@ def killed(command: Command, chance: random.Random, kills: int, most: int) -> in
 
 @pytest.mark.parametrize("kills", KILLS)
 def test_import(
-    world: World, house: House, chance: random.Random, tmp_path: Path, kills: int
+    deployment: Deployment, instance: Instance, chance: random.Random, tmp_path: Path, kills: int
 ) -> None:
     """Each customer is its user's, whichever lines were done when the process was killed."""
-    house.user()
-    customers = {f"user-{number}": stray(world.double.account) for number in range(2 * USERS)}
+    instance.user()
+    customers = {
+        f"user-{number}": stray(deployment.fake_stripe.account) for number in range(2 * USERS)
+    }
     file = tmp_path / "customers.jsonl"
     file.write_bytes(b"".join(line(one, subject) for subject, one in customers.items()))
-    command = Command(world, "import", str(file))
+    command = Command(deployment, "import", str(file))
     number = killed(command, chance, kills, 2 * len(customers))
     done = command.run()
     print(f"{number} of {kills} kills while it ran")
     assert done.returncode == 0, done.stderr
-    assert {subject: house.row(subject).stripe_customer_id for subject in customers} == customers
-    found = world.audit()
+    assert {subject: instance.row(subject).stripe_customer_id for subject in customers} == customers
+    found = deployment.audit()
     assert found.is_clean, found
-    assert len(world.double.account.live()) == len(customers)
-    with house:
-        token = world.double.account.token()
-        assert house.save(token, "user-0") == customers["user-0"]
+    assert len(deployment.fake_stripe.account.live()) == len(customers)
+    with instance:
+        token = deployment.fake_stripe.account.token()
+        assert instance.save(token, "user-0") == customers["user-0"]
 
 
 @pytest.mark.parametrize("kills", KILLS)
-def test_reconcile(world: World, house: House, chance: random.Random, kills: int) -> None:
+def test_reconcile(
+    deployment: Deployment, instance: Instance, chance: random.Random, kills: int
+) -> None:
     """After a restored backup: customers that it forgot, duplicates, and marks of version 1.0."""
-    account, kept = world.double.account, {}
-    for kind in ("stored", "forgotten", "double", "old"):
+    account, kept = deployment.fake_stripe.account, {}
+    for kind in ("stored", "forgotten", "duplicate", "old"):
         for number in range(USERS):
             subject = f"{kind}-{number}"
             token = account.token()
-            kept[subject] = house.save(token, subject)
+            kept[subject] = instance.save(token, subject)
             if kind == "forgotten":
-                forget_row(house, subject)
+                forget_row(instance, subject)
             else:
-                world.acknowledged[subject] = Acknowledged(token, kept[subject])
-            if kind == "double":
-                stray_of(house, subject, acknowledged=7200)
+                deployment.acknowledged[subject] = Acknowledged(token, kept[subject])
+            if kind == "duplicate":
+                stray_of(instance, subject, acknowledged=7200)
             if kind == "old":
-                mark_as_version_1(house, kept[subject], house.row(subject).id)
-    command = Command(world, "reconcile", "--delete")
+                mark_as_version_1(instance, kept[subject], instance.row(subject).id)
+    command = Command(deployment, "reconcile", "--delete")
     number = killed(command, chance, kills, 3 * USERS)
     done = command.run()
     print(f"{number} of {kills} kills while it ran")
@@ -131,7 +135,7 @@ def test_reconcile(world: World, house: House, chance: random.Random, kills: int
     again = command.run()
     assert (again.returncode, again.stdout) == (0, "")
     assert {one.id for one in account.live()} == set(kept.values())
-    found = world.audit()
+    found = deployment.audit()
     assert found.is_clean, found
-    with house:
-        assert house.save(account.token(), "forgotten-0") == kept["forgotten-0"]
+    with instance:
+        assert instance.save(account.token(), "forgotten-0") == kept["forgotten-0"]

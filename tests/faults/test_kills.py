@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from faults.caller import Lost
-from faults.litter import Litter
-from faults.world import Load, World, program
+from faults.deployment import Deployment, Load, program
+from faults.restartable_server import RestartableServer
 from support.server_process import ServerProcess, serving
 
 POINTS = ["claim.before", "claim.after", "call.at", "call.after", "accept.before", "accept.after"]
@@ -25,42 +25,46 @@ CARDS, HASTE = 4, 0.05
 @pytest.mark.long
 @pytest.mark.parametrize("point", [*POINTS, "executed"])
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-def test_kill_at_each_point(world: World, point: str, has_customer: bool) -> None:
+def test_kill_at_each_point(deployment: Deployment, point: str, has_customer: bool) -> None:
     """After a restart all settles with no operator, and the client's retry converges."""
-    token, old = world.double.account.token(), world.double.account.token()
-    doom = {"DOOM": point, "DOOM_SKIP": str(int(has_customer))}
-    server = ServerProcess(world.settings, world.log(), program=program("doomed.py"), **doom)
+    token, old = deployment.fake_stripe.account.token(), deployment.fake_stripe.account.token()
+    crash = {"CRASH_AT": point, "CRASH_SKIP": str(int(has_customer))}
+    server = ServerProcess(
+        deployment.settings, deployment.log(), program=program("crash_at.py"), **crash
+    )
     server.wait_until_ready()
-    before = world.save(server.url, old, "user-1").customer_id if has_customer else None
+    before = deployment.save(server.url, old, "user-1").customer_id if has_customer else None
     if point == "executed":
-        world.double.on_executed = lambda _call: server.process.kill()
+        deployment.fake_stripe.on_executed = lambda _call: server.process.kill()
     with pytest.raises(Lost):
-        world.save(server.url, token, "user-1")
+        deployment.save(server.url, token, "user-1")
     assert server.process.wait(10) == -9
-    world.double.on_executed = None
-    world.acknowledged.clear()
-    with serving(world.settings, world.log()) as successor:
-        world.settle()
-        found = world.audit()
+    deployment.fake_stripe.on_executed = None
+    deployment.acknowledged.clear()
+    with serving(deployment.settings, deployment.log()) as successor:
+        deployment.settle()
+        found = deployment.audit()
         assert found.duplicates == found.orphans == found.dangling == [], found
-        assert world.save(successor.url, token, "user-1").customer_id in (
-            {before} if before else {one.id for one in world.double.account.live()}
+        assert deployment.save(successor.url, token, "user-1").customer_id in (
+            {before} if before else {one.id for one in deployment.fake_stripe.account.live()}
         )
-    assert world.audit().is_clean, world.audit()
-    assert len(world.double.account.live()) == 1
+    assert deployment.audit().is_clean, deployment.audit()
+    assert len(deployment.fake_stripe.account.live()) == 1
 
 
 @pytest.fixture
-def litters(world: World) -> Iterator[list[Litter]]:
-    """Give nurseries that are warm."""
-    made = [Litter(world.settings, world.log()) for _ in range(SERVERS)]
+def servers(deployment: Deployment) -> Iterator[list[RestartableServer]]:
+    """Give fork servers that are warm."""
+    made = [RestartableServer(deployment.settings, deployment.log()) for _ in range(SERVERS)]
     yield made
-    for litter in made:
-        litter.stop()
+    for server in made:
+        server.stop()
 
 
 @pytest.mark.long
-def test_kills_at_random_moments_under_load(world: World, litters: list[Litter]) -> None:
+def test_kills_at_random_moments_under_load(
+    deployment: Deployment, servers: list[RestartableServer]
+) -> None:
     """Whoever retries converges; what those who do not retry left behind settles by itself.
 
     SEED repeats the moments and the choices of a run, as far as threads and processes allow.
@@ -69,9 +73,9 @@ def test_kills_at_random_moments_under_load(world: World, litters: list[Litter])
     print(f"SEED={seed}")
     chance = random.Random(seed)
     moments = [(chance.randint(0, CARDS), chance.uniform(0.0, HASTE)) for _ in range(KILLS)]
-    world.double.processing = 0.02
+    deployment.fake_stripe.processing = 0.02
     alive: set[str] = set()
-    load = Load(world, lambda: sorted(alive), random.Random(chance.random()), 900.0)
+    load = Load(deployment, lambda: sorted(alive), random.Random(chance.random()), 900.0)
     left = iter(range(KILLS))
     ghosts: list[Future[None]] = []
     kills = Counter[str]()
@@ -79,25 +83,25 @@ def test_kills_at_random_moments_under_load(world: World, litters: list[Litter])
     def ghost(url: str, subject: str) -> None:
         """Ask once, just before the kill, and never again."""
         with contextlib.suppress(Lost):
-            world.save(url, world.double.account.token(), subject)
+            deployment.save(url, deployment.fake_stripe.account.token(), subject)
 
-    def killer(litter: Litter) -> None:
+    def killer(server: RestartableServer) -> None:
         for number in left:
-            litter.start()
-            alive.add(litter.url)
+            server.start()
+            alive.add(server.url)
             cards, haste = moments[number]
             load.wait_for(cards)
-            ghosts.append(threads.submit(ghost, litter.url, f"ghost-{number}"))
+            ghosts.append(threads.submit(ghost, server.url, f"ghost-{number}"))
             time.sleep(haste)
-            litter.kill()
-            alive.discard(litter.url)
-            kills[litter.url] += 1
-        litter.start()
-        alive.add(litter.url)
+            server.kill()
+            alive.discard(server.url)
+            kills[server.url] += 1
+        server.start()
+        alive.add(server.url)
 
     with ThreadPoolExecutor(CLIENTS + 2 * SERVERS) as threads:
         clients = [threads.submit(load.client, f"user-{number}") for number in range(CLIENTS)]
-        killers = [threads.submit(killer, litter) for litter in litters]
+        killers = [threads.submit(killer, server) for server in servers]
         try:
             for each in killers:
                 each.result()
@@ -105,9 +109,9 @@ def test_kills_at_random_moments_under_load(world: World, litters: list[Litter])
             load.over.set()
         for each in (*clients, *ghosts):
             each.result()
-    left_open = len(world.audit().open)
-    seconds = world.settle()
-    found = world.audit()
+    left_open = len(deployment.audit().open)
+    seconds = deployment.settle()
+    found = deployment.audit()
     print(f"{kills.total()} kills, {dict(load.counts)}")
     print(f"{left_open} of {len(ghosts)} left open, settled in {seconds:.1f} s")
     print(f"found {found.counts}")

@@ -5,9 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
-from faults.double import Double
-from faults.house import House
-from support.losses import Operations, read_all, seed, write_all
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
+from support.lost_databases import Operations, read_all, seed, write_all
 from support.reconciling import kinds, reconcile
 
 from app.storage.database import Database
@@ -20,11 +20,11 @@ EVENTS = 40
     "number", [0, *(pytest.param(number, marks=pytest.mark.long) for number in range(1, 10))]
 )
 @pytest.mark.parametrize("cards", ["source", "payment_method"])
-def test_random_losses(url: str, double: Double, number: int, cards: str) -> None:
+def test_random_losses(url: str, fake_stripe: FakeStripe, number: int, cards: str) -> None:
     """Restores, losses, imports and erasures, with kills at random points; SEED repeats a run."""
     chosen = int(os.environ.get("SEED", seed()))
     print(f"SEED={chosen}")
-    operations = Operations(url, double, random.Random(chosen), cards)  # type: ignore[arg-type]
+    operations = Operations(url, fake_stripe, random.Random(chosen), cards)  # type: ignore[arg-type]
     for _ in range(EVENTS):
         operations.happen()
     found = operations.end()
@@ -36,23 +36,23 @@ def test_random_losses(url: str, double: Double, number: int, cards: str) -> Non
 
 
 def test_copied_database_takes_nothing_from_its_original(
-    house: House, double: Double, tmp_path: Path
+    instance: Instance, fake_stripe: FakeStripe, tmp_path: Path
 ) -> None:
     """A copy of production, run with a key of the same account: customers stay production's."""
     production = {f"user-{number}": "" for number in range(4)}
     for subject in list(production)[:2]:
-        production[subject] = house.save(double.account.token(), subject)
+        production[subject] = instance.save(fake_stripe.account.token(), subject)
     url = f"sqlite:///{tmp_path}/copy.db"
     copied = Database(url)
     copied.migrate()
-    write_all(copied, read_all(house.database))
+    write_all(copied, read_all(instance.database))
     for subject in list(production)[2:]:
-        production[subject] = house.save(double.account.token(), subject)
-    living = {one.id for one in double.account.live()}
-    with House(url, double, database=copied) as copy:
+        production[subject] = instance.save(fake_stripe.account.token(), subject)
+    living = {one.id for one in fake_stripe.account.live()}
+    with Instance(url, fake_stripe, database=copied) as copy:
         assert kinds(reconcile(copy, delete=True)) == ["adopted", "adopted"]
         assert reconcile(copy, delete=True) == []
     copied.close()
-    assert {one.id for one in double.account.live()} == living == set(production.values())
-    assert reconcile(house, delete=True) == []
-    assert house.audit().is_clean, house.audit()
+    assert {one.id for one in fake_stripe.account.live()} == living == set(production.values())
+    assert reconcile(instance, delete=True) == []
+    assert instance.audit().is_clean, instance.audit()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from faults.balancer import Balancer
 from faults.caller import Lost
-from faults.world import DEADLINE, Load, World, program
+from faults.deployment import DEADLINE, Deployment, Load, program
 from support.server_process import ServerProcess, serving
 
 import app
@@ -25,18 +25,18 @@ def closed(balancer: Balancer) -> Iterator[Balancer]:
     balancer.stop()
 
 
-def test_server_killed_behind_a_balancer(on_postgresql: World) -> None:
+def test_server_killed_behind_a_balancer(on_postgresql: Deployment) -> None:
     """No caller who retries loses anything, and none is told of a failure that is final."""
-    world = on_postgresql
-    world.double.processing = 0.05
-    victim = ServerProcess(world.settings, world.log())
+    deployment = on_postgresql
+    deployment.fake_stripe.processing = 0.05
+    victim = ServerProcess(deployment.settings, deployment.log())
     victim.wait_until_ready()
     with (
-        serving(world.settings, world.log()) as other,
+        serving(deployment.settings, deployment.log()) as other,
         closed(Balancer([victim.url, other.url])) as balancer,
         ThreadPoolExecutor(CLIENTS) as threads,
     ):
-        load = Load(world, lambda: [balancer.url])
+        load = Load(deployment, lambda: [balancer.url])
         clients = [threads.submit(load.client, f"user-{number}") for number in range(CLIENTS)]
         try:
             load.wait_for(CLIENTS)
@@ -47,30 +47,30 @@ def test_server_killed_behind_a_balancer(on_postgresql: World) -> None:
             load.over.set()
         for each in clients:
             each.result(DEADLINE)
-        world.settle()
+        deployment.settle()
     # It was at work when it was killed, or this shows nothing.
     assert load.counts["lost"]
-    assert len(world.double.account.live()) == CLIENTS
-    assert world.audit().is_clean, world.audit()
+    assert len(deployment.fake_stripe.account.live()) == CLIENTS
+    assert deployment.audit().is_clean, deployment.audit()
 
 
-def behind(world: World, seconds: float) -> ServerProcess:
+def behind(deployment: Deployment, seconds: float) -> ServerProcess:
     """Start a server whose machine's clock is so much off."""
     server = ServerProcess(
-        world.settings, world.log(), program=program("skewed.py"), SKEW=str(seconds)
+        deployment.settings, deployment.log(), program=program("skewed.py"), SKEW=str(seconds)
     )
     server.wait_until_ready()
     return server
 
 
 @pytest.fixture
-def unhurried(on_postgresql: World) -> None:
+def unhurried(on_postgresql: Deployment) -> None:
     """Let no call be sent twice."""
     on_postgresql.take_time()
 
 
 @pytest.fixture
-def machines(on_postgresql: World) -> Iterator[tuple[ServerProcess, ServerProcess]]:
+def machines(on_postgresql: Deployment) -> Iterator[tuple[ServerProcess, ServerProcess]]:
     """Give two servers whose clocks differ by a minute."""
     servers = behind(on_postgresql, -30.0), behind(on_postgresql, 30.0)
     yield servers
@@ -82,42 +82,42 @@ def machines(on_postgresql: World) -> Iterator[tuple[ServerProcess, ServerProces
 @pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("slow", [0, 1], ids=["behind", "ahead"])
 def test_clocks_that_differ_do_not_end_a_lease(
-    on_postgresql: World, machines: tuple[ServerProcess, ServerProcess], slow: int
+    on_postgresql: Deployment, machines: tuple[ServerProcess, ServerProcess], slow: int
 ) -> None:
     """What one machine is at is left alone by the other: one call for each card, one by one."""
-    world = on_postgresql
-    world.double.processing = 1.0
-    first, second = world.double.account.token(), world.double.account.token()
+    deployment = on_postgresql
+    deployment.fake_stripe.processing = 1.0
+    first, second = deployment.fake_stripe.account.token(), deployment.fake_stripe.account.token()
     with ThreadPoolExecutor(2) as threads:
-        pending = threads.submit(world.save, machines[slow].url, first, "user-1")
-        while not world.double.calls:
+        pending = threads.submit(deployment.save, machines[slow].url, first, "user-1")
+        while not deployment.fake_stripe.calls:
             assert not pending.done(), pending.result()
             time.sleep(0.01)
-        assert world.save(machines[1 - slow].url, second, "user-1").status == 200
+        assert deployment.save(machines[1 - slow].url, second, "user-1").status == 200
         assert pending.result(DEADLINE).status == 200
-    assert [entry.token for entry in world.double.account.ledger] == [first, second]
-    assert len(world.double.calls) == 2
-    one, two = world.double.account.ledger
-    assert two.at - one.at > world.double.processing
-    assert world.audit().is_clean, world.audit()
+    assert [entry.token for entry in deployment.fake_stripe.account.ledger] == [first, second]
+    assert len(deployment.fake_stripe.calls) == 2
+    one, two = deployment.fake_stripe.account.ledger
+    assert two.at - one.at > deployment.fake_stripe.processing
+    assert deployment.audit().is_clean, deployment.audit()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("killed", [0, 1], ids=["behind", "ahead"])
 def test_clocks_that_differ_do_not_keep_a_lease(
-    on_postgresql: World, machines: tuple[ServerProcess, ServerProcess], killed: int
+    on_postgresql: Deployment, machines: tuple[ServerProcess, ServerProcess], killed: int
 ) -> None:
     """What a killed machine was at is finished by the other within the minute, by itself."""
-    world = on_postgresql
-    world.double.on_executed = lambda _call: machines[killed].process.kill()
-    token = world.double.account.token()
+    deployment = on_postgresql
+    deployment.fake_stripe.on_executed = lambda _call: machines[killed].process.kill()
+    token = deployment.fake_stripe.account.token()
     with pytest.raises(Lost):
-        world.save(machines[killed].url, token, "user-1")
-    world.double.on_executed = None
-    assert world.settle() < DEADLINE
-    assert world.save(machines[1 - killed].url, token, "user-1").status == 200
-    assert len(world.double.account.ledger) == 1
-    assert world.audit().is_clean, world.audit()
+        deployment.save(machines[killed].url, token, "user-1")
+    deployment.fake_stripe.on_executed = None
+    assert deployment.settle() < DEADLINE
+    assert deployment.save(machines[1 - killed].url, token, "user-1").status == 200
+    assert len(deployment.fake_stripe.account.ledger) == 1
+    assert deployment.audit().is_clean, deployment.audit()
 
 
 def test_service_reads_its_clock_in_few_places() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from faults.model import Model
-from faults.model_books import PROCESSES
+from faults.model_state import PROCESSES
 from faults.simulated import Clock
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (

@@ -1,4 +1,4 @@
-"""Requests of one user at the same time, in two houses on one database.
+"""Requests of one user at the same time, in two instances on one database.
 
 With server processes and by the thousand: `test_load.py`.
 """
@@ -10,29 +10,31 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from faults.double import Double
-from faults.house import House
-from faults.scripted import FAULTS
+from faults.call_faults import FAULTS
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 
 from app.customers.statements import ACCEPTED_KEPT
 from app.errors import CallerIsGone, TokenRefused, UpdateInProgress, UsersApiError
 from app.telemetry import trace
 
-OpenHouse = Callable[..., House]
+OpenInstance = Callable[..., Instance]
 
 
-def at_once(houses: Sequence[House], tokens: Sequence[str], subject: str = "user-1") -> list[str]:
-    """Save all tokens at once, in turn by each house; gives ids and codes in their order."""
-    for house in houses:
-        house.user(subject)
+def at_once(
+    instances: Sequence[Instance], tokens: Sequence[str], subject: str = "user-1"
+) -> list[str]:
+    """Save all tokens at once, in turn by each instance; gives ids and codes in their order."""
+    for instance in instances:
+        instance.user(subject)
     together = threading.Barrier(len(tokens))
 
     def one(number: int) -> str:
-        house = houses[number % len(houses)]
-        user = house.user(subject)
+        instance = instances[number % len(instances)]
+        user = instance.user(subject)
         together.wait(10)
         try:
-            return house.customers.save_card(user, tokens[number])
+            return instance.customers.save_card(user, tokens[number])
         except UsersApiError as error:
             return error.code
 
@@ -42,67 +44,77 @@ def at_once(houses: Sequence[House], tokens: Sequence[str], subject: str = "user
 
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 def test_same_token_at_once_is_one_update(
-    open_house: OpenHouse, double: Double, has_customer: bool
+    open_instance: OpenInstance, fake_stripe: FakeStripe, has_customer: bool
 ) -> None:
     """One call to Stripe, whose answer all get."""
-    houses = [open_house(call=5.0, request=20.0, lease=30.0) for _ in range(2)]
-    before = houses[0].save(double.account.token()) if has_customer else None
-    houses[0].acknowledged.clear()
-    double.processing = 0.1
-    told = at_once(houses, [double.account.token()] * 20)
+    instances = [open_instance(call=5.0, request=20.0, lease=30.0) for _ in range(2)]
+    before = instances[0].save(fake_stripe.account.token()) if has_customer else None
+    instances[0].acknowledged.clear()
+    fake_stripe.processing = 0.1
+    told = at_once(instances, [fake_stripe.account.token()] * 20)
     assert len(set(told)) == 1
     assert before in (None, *told)
-    assert len(double.calls) == 1 + has_customer
-    assert houses[0].audit().is_clean, houses[0].audit()
+    assert len(fake_stripe.calls) == 1 + has_customer
+    assert instances[0].audit().is_clean, instances[0].audit()
 
 
-def test_different_tokens_at_once_follow_one_another(open_house: OpenHouse, double: Double) -> None:
+def test_different_tokens_at_once_follow_one_another(
+    open_instance: OpenInstance, fake_stripe: FakeStripe
+) -> None:
     """One customer; each card is saved, one after the other, the last of them is the default."""
-    houses = [open_house(call=5.0, request=40.0, lease=30.0) for _ in range(2)]
-    double.processing = 0.005
-    tokens = [double.account.token() for _ in range(20)]
-    told = at_once(houses, tokens)
+    instances = [open_instance(call=5.0, request=40.0, lease=30.0) for _ in range(2)]
+    fake_stripe.processing = 0.005
+    tokens = [fake_stripe.account.token() for _ in range(20)]
+    told = at_once(instances, tokens)
     assert len(set(told)) == 1
     assert told[0].startswith("cus_")
-    assert sorted(entry.token for entry in double.account.ledger) == sorted(tokens)
-    assert houses[0].audit().is_clean, houses[0].audit()
+    assert sorted(entry.token for entry in fake_stripe.account.ledger) == sorted(tokens)
+    assert instances[0].audit().is_clean, instances[0].audit()
 
 
-def test_same_refused_token_at_once_is_one_refusal(open_house: OpenHouse, double: Double) -> None:
+def test_same_refused_token_at_once_is_one_refusal(
+    open_instance: OpenInstance, fake_stripe: FakeStripe
+) -> None:
     """All who sent it are told the same, and it counts once."""
-    houses = [open_house(call=5.0, request=20.0, lease=30.0, per_user=2) for _ in range(2)]
-    double.processing = 0.1
-    told = at_once(houses, [double.account.token("expired_card")] * 10)
+    instances = [open_instance(call=5.0, request=20.0, lease=30.0, per_user=2) for _ in range(2)]
+    fake_stripe.processing = 0.1
+    told = at_once(instances, [fake_stripe.account.token("expired_card")] * 10)
     assert told == ["expired_card"] * 10
-    assert len(double.calls) == 1
-    assert houses[0].save(double.account.token())
+    assert len(fake_stripe.calls) == 1
+    assert instances[0].save(fake_stripe.account.token())
 
 
-def test_users_at_once_get_customers_of_their_own(open_house: OpenHouse, double: Double) -> None:
+def test_users_at_once_get_customers_of_their_own(
+    open_instance: OpenInstance, fake_stripe: FakeStripe
+) -> None:
     """Nobody waits for another's lease."""
-    houses = [open_house(call=5.0, request=20.0, lease=30.0) for _ in range(2)]
-    houses[0].user()
+    instances = [open_instance(call=5.0, request=20.0, lease=30.0) for _ in range(2)]
+    instances[0].user()
     with ThreadPoolExecutor(20) as threads:
         ids = list(
             threads.map(
-                lambda number: houses[number % 2].save(double.account.token(), f"user-{number}"),
+                lambda number: instances[number % 2].save(
+                    fake_stripe.account.token(), f"user-{number}"
+                ),
                 range(40),
             )
         )
     assert len(set(ids)) == 40
-    assert houses[0].audit().is_clean, houses[0].audit()
+    assert instances[0].audit().is_clean, instances[0].audit()
 
 
-def test_other_card_is_told_to_wait_within_its_time(open_house: OpenHouse, double: Double) -> None:
+def test_other_card_is_told_to_wait_within_its_time(
+    open_instance: OpenInstance, fake_stripe: FakeStripe
+) -> None:
     """Stripe is at one card for longer than another request may last: 409, and later it works."""
-    slow = open_house(call=5.0, request=10.0, lease=10.0)
-    hasty = open_house(request=0.3)
+    slow = open_instance(call=5.0, request=10.0, lease=10.0)
+    hasty = open_instance(request=0.3)
     hasty.user()
-    double.fail(FAULTS["hangs after execution"])
-    first, second = double.account.token(), double.account.token()
+    fake_stripe.fail(FAULTS["hangs after execution"])
+    first, second = fake_stripe.account.token(), fake_stripe.account.token()
     with ThreadPoolExecutor(1) as threads:
         pending = threads.submit(slow.save, first)
-        while not double.calls:
+        while not fake_stripe.calls:
             time.sleep(0.005)
         began = time.monotonic()
         with pytest.raises(UsersApiError) as told:
@@ -111,7 +123,7 @@ def test_other_card_is_told_to_wait_within_its_time(open_house: OpenHouse, doubl
         assert told.value.retry_after
         # The first is waited for no longer than this one may last: not until its lease ends.
         assert time.monotonic() - began < 8.0
-        double.let_go()
+        fake_stripe.let_go()
         assert pending.result(10) == hasty.save(second)
     assert hasty.audit().is_clean, hasty.audit()
 
@@ -119,12 +131,12 @@ def test_other_card_is_told_to_wait_within_its_time(open_house: OpenHouse, doubl
 @pytest.mark.parametrize("further", [1, 3], ids=["one card", "three cards"])
 @pytest.mark.parametrize("outcome", ["saved", "refused", "used before"])
 def test_waiting_request_gets_the_same_answer_if_other_cards_came_in_between(
-    open_house: OpenHouse, double: Double, outcome: str, further: int
+    open_instance: OpenInstance, fake_stripe: FakeStripe, outcome: str, further: int
 ) -> None:
     """The same token sent twice at once is one update; a token that was refused is never a 200."""
-    first, waiting, third = (open_house(call=5.0, request=10.0, lease=20.0) for _ in range(3))
-    first.save(double.account.token())
-    token = double.account.token("card_declined" if outcome == "refused" else None)
+    first, waiting, third = (open_instance(call=5.0, request=10.0, lease=20.0) for _ in range(3))
+    first.save(fake_stripe.account.token())
+    token = fake_stripe.account.token("card_declined" if outcome == "refused" else None)
     if outcome == "used before":
         first.save(token, "user-2")
     looked, go_on = threading.Event(), threading.Event()
@@ -137,54 +149,54 @@ def test_waiting_request_gets_the_same_answer_if_other_cards_came_in_between(
         return row
 
     waiting.attempts.get = look_and_pause  # type: ignore[method-assign,assignment]
-    before = len(double.calls)
-    double.fail(FAULTS["hangs after execution"], token=token)
+    before = len(fake_stripe.calls)
+    fake_stripe.fail(FAULTS["hangs after execution"], token=token)
     with ThreadPoolExecutor(2) as threads:
         one = threads.submit(at_once, [first], [token])
-        while len(double.calls) == before:
+        while len(fake_stripe.calls) == before:
             time.sleep(0.005)
         two = threads.submit(at_once, [waiting], [token])
         assert looked.wait(10)
-        double.let_go()
+        fake_stripe.let_go()
         told = one.result(10)
         for _ in range(further):
-            third.save(double.account.token())
-        calls = len(double.calls)
+            third.save(fake_stripe.account.token())
+        calls = len(fake_stripe.calls)
         go_on.set()
         assert two.result(10) == told
     if outcome == "saved":
-        assert len(double.calls) == calls
+        assert len(fake_stripe.calls) == calls
     assert third.audit().is_clean, third.audit()
 
 
 def test_waiting_request_that_lost_sight_of_its_attempt_is_never_a_success_by_guess(
-    open_house: OpenHouse, double: Double
+    open_instance: OpenInstance, fake_stripe: FakeStripe
 ) -> None:
     """So many cards came in between that the row shows no more what became of it: 400, not 200."""
-    house = open_house()
-    house.save(double.account.token())
-    token = double.account.token()
-    house.save(token)
-    attempt = house.double.account.live()[0].metadata["coord_attempt"]
+    instance = open_instance()
+    instance.save(fake_stripe.account.token())
+    token = fake_stripe.account.token()
+    instance.save(token)
+    attempt = instance.fake_stripe.account.live()[0].metadata["coord_attempt"]
     for _ in range(ACCEPTED_KEPT):
-        house.save(double.account.token())
-    assert attempt not in house.row().accepted_attempts
+        instance.save(fake_stripe.account.token())
+    assert attempt not in instance.row().accepted_attempts
     with pytest.raises(TokenRefused) as refused:
-        house.customers.save_card(house.user(), token)
+        instance.customers.save_card(instance.user(), token)
     assert refused.value.code == "token_already_used"
 
 
 @pytest.mark.parametrize("where", ["same server", "another server"])
 def test_repeated_request_after_another_card_shares_no_outdated_success(
-    open_house: OpenHouse, double: Double, where: str
+    open_instance: OpenInstance, fake_stripe: FakeStripe, where: str
 ) -> None:
     """Card A is saved, then card B, then A is sent again before its first request has returned."""
-    house, other = (open_house(call=5.0, request=10.0, lease=20.0) for _ in range(2))
-    house.save(double.account.token())
-    token = double.account.token()
+    instance, other = (open_instance(call=5.0, request=10.0, lease=20.0) for _ in range(2))
+    instance.save(fake_stripe.account.token())
+    token = fake_stripe.account.token()
     accepted, go_on = threading.Event(), threading.Event()
     method = "accept" if where == "same server" else "confirm_accepted"
-    original = getattr(house.attempts, method)
+    original = getattr(instance.attempts, method)
 
     def return_late(*args: Any, **named: Any) -> Any:
         result = original(*args, **named)
@@ -192,38 +204,38 @@ def test_repeated_request_after_another_card_shares_no_outdated_success(
         assert go_on.wait(10)
         return result
 
-    setattr(house.attempts, method, return_late)
-    double.fail(FAULTS["hangs after execution"], token=token)
-    before = len(double.calls)
+    setattr(instance.attempts, method, return_late)
+    fake_stripe.fail(FAULTS["hangs after execution"], token=token)
+    before = len(fake_stripe.calls)
     with ThreadPoolExecutor(3) as threads:
-        owner = threads.submit(at_once, [house if where == "same server" else other], [token])
-        while len(double.calls) == before:
+        owner = threads.submit(at_once, [instance if where == "same server" else other], [token])
+        while len(fake_stripe.calls) == before:
             time.sleep(0.005)
         first = owner
         if where == "another server":
             looked = threading.Event()
-            look = house.attempts.get
+            look = instance.attempts.get
 
             def look_once(user: Any) -> Any:
                 row = look(user)
                 looked.set()
                 return row
 
-            house.attempts.get = look_once  # type: ignore[method-assign]
-            first = threads.submit(at_once, [house], [token])
+            instance.attempts.get = look_once  # type: ignore[method-assign]
+            first = threads.submit(at_once, [instance], [token])
             assert looked.wait(10)
-        double.let_go()
+        fake_stripe.let_go()
         assert accepted.wait(10)
-        other.save(double.account.token())
+        other.save(fake_stripe.account.token())
         joined = threading.Event()
-        run = house.customers._in_flight.run
+        run = instance.customers._in_flight.run
 
         def run_visibly(*args: Any) -> str:
             joined.set()
             return run(*args)
 
-        house.customers._in_flight.run = run_visibly  # type: ignore[method-assign]
-        repeated = threads.submit(at_once, [house], [token])
+        instance.customers._in_flight.run = run_visibly  # type: ignore[method-assign]
+        repeated = threads.submit(at_once, [instance], [token])
         assert joined.wait(10)
         go_on.set()
         assert first.result(10)[0].startswith("cus_")
@@ -231,23 +243,25 @@ def test_repeated_request_after_another_card_shares_no_outdated_success(
     assert other.audit().is_clean, other.audit()
 
 
-def test_caller_that_hangs_up_takes_nobody_with_it(open_house: OpenHouse, double: Double) -> None:
+def test_caller_that_hangs_up_takes_nobody_with_it(
+    open_instance: OpenInstance, fake_stripe: FakeStripe
+) -> None:
     """Of two who sent the same, the first has gone before it began: the other's card is saved."""
-    house = open_house()
-    user, token = house.user(), double.account.token()
+    instance = open_instance()
+    user, token = instance.user(), fake_stripe.account.token()
     begun, go_on = threading.Event(), threading.Event()
-    begin = house.attempts.claim
+    begin = instance.attempts.claim
 
     def begin_late(*args: Any) -> Any:
         begun.set()
         assert go_on.wait(10)
         return begin(*args)
 
-    house.attempts.claim = begin_late  # type: ignore[method-assign]
+    instance.attempts.claim = begin_late  # type: ignore[method-assign]
 
     def call(name: str, is_gone: bool) -> str:
         trace.begin(name, 10.0, {trace.CALLER_IS_GONE: lambda: is_gone})
-        return house.customers.save_card(user, token)
+        return instance.customers.save_card(user, token)
 
     with ThreadPoolExecutor(2) as threads:
         gone = threads.submit(call, "gone", True)
@@ -257,28 +271,28 @@ def test_caller_that_hangs_up_takes_nobody_with_it(open_house: OpenHouse, double
         with pytest.raises(CallerIsGone):
             gone.result(10)
         assert there.result(10).startswith("cus_")
-    assert len(double.calls) == 1
-    assert house.audit().is_clean, house.audit()
+    assert len(fake_stripe.calls) == 1
+    assert instance.audit().is_clean, instance.audit()
 
 
 def test_who_shares_an_answer_waits_no_longer_than_its_own_time(
-    open_house: OpenHouse, double: Double
+    open_instance: OpenInstance, fake_stripe: FakeStripe
 ) -> None:
     """409: the same card is being saved by a request that has more time."""
-    house = open_house(call=5.0, request=10.0)
-    user, token = house.user(), double.account.token()
-    double.fail(FAULTS["hangs after execution"])
+    instance = open_instance(call=5.0, request=10.0)
+    user, token = instance.user(), fake_stripe.account.token()
+    fake_stripe.fail(FAULTS["hangs after execution"])
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(house.customers.save_card, user, token)
-        while not double.calls:
+        first = threads.submit(instance.customers.save_card, user, token)
+        while not fake_stripe.calls:
             time.sleep(0.005)
 
         def call() -> str:
             trace.begin("hasty", 0.05, {})
-            return house.customers.save_card(user, token)
+            return instance.customers.save_card(user, token)
 
         with pytest.raises(UpdateInProgress):
             threads.submit(call).result(10)
-        double.let_go()
+        fake_stripe.let_go()
         assert first.result(10).startswith("cus_")
-    assert len(double.calls) == 1
+    assert len(fake_stripe.calls) == 1

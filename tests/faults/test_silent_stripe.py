@@ -12,8 +12,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
-from faults.scripted import FAULTS
-from faults.world import World, program
+from faults.call_faults import FAULTS
+from faults.deployment import Deployment, program
 from support.postgresql import PostgreSql
 from support.server_process import ServerProcess, serving
 
@@ -62,23 +62,23 @@ def undisturbed(server: ServerProcess, *others: int) -> Iterator[None]:
     [(4.0, 100), pytest.param(60.0, 200, marks=pytest.mark.long)],
 )
 def test_silent_stripe(
-    on_postgresql: World,
+    on_postgresql: Deployment,
     postgres: PostgreSql,
     monkeypatch: pytest.MonkeyPatch,
     seconds: float,
     callers: int,
 ) -> None:
     """Every caller is answered in its time, the probes work, and afterwards all is as before."""
-    world = on_postgresql
+    deployment = on_postgresql
     # What measures the tests would be measured with the service.
     for name in os.environ:
         if "COVERAGE" in name:
             monkeypatch.delenv(name)
     has_core = len(os.sched_getaffinity(0)) > 1
     budget = 5.0
-    settings = dataclasses.replace(world.settings, stripe_timeout=3.0, request_timeout=budget)
-    tokens = {f"user-{number}": world.double.account.token() for number in range(callers)}
-    log = world.log()
+    settings = dataclasses.replace(deployment.settings, stripe_timeout=3.0, request_timeout=budget)
+    tokens = {f"user-{number}": deployment.fake_stripe.account.token() for number in range(callers)}
+    log = deployment.log()
 
     async def all_call(url: str) -> list[int]:
         until = time.monotonic() + seconds
@@ -87,7 +87,7 @@ def test_silent_stripe(
             told = []
             await asyncio.sleep(random.uniform(0.0, COMING))
             while time.monotonic() < until:
-                answer = await world.callers.save_soon(url, tokens[subject], subject)
+                answer = await deployment.callers.save_soon(url, tokens[subject], subject)
                 told.append(answer.status)
                 await asyncio.sleep(0.5)
             return told
@@ -95,16 +95,22 @@ def test_silent_stripe(
         return [status for each in await asyncio.gather(*map(one, tokens)) for status in each]
 
     with serving(settings, log) as server:
-        assert world.save(server.url, world.double.account.token(), "somebody").status == 200
-        world.double.fail(FAULTS["hangs before execution"], times=None, method=None)
+        assert (
+            deployment.save(server.url, deployment.fake_stripe.account.token(), "somebody").status
+            == 200
+        )
+        deployment.fake_stripe.fail(FAULTS["hangs before execution"], times=None, method=None)
         alone = undisturbed(server, *postgres.pids()) if has_core else nullcontext()
         with alone, probing(server) as measured:
             told = asyncio.run(all_call(server.url))
-        world.double.heal()
+        deployment.fake_stripe.heal()
         healed = time.monotonic()
-        assert world.save(server.url, world.double.account.token(), "another").status == 200
+        assert (
+            deployment.save(server.url, deployment.fake_stripe.account.token(), "another").status
+            == 200
+        )
         assert time.monotonic() - healed < BACK
-        world.settle()
+        deployment.settle()
         requests = [event for event in server.events() if event["event"] == "request"]
     assert set(told) <= {503, 409}
     assert len(told) >= callers
@@ -115,4 +121,4 @@ def test_silent_stripe(
     assert slowest < (budget if has_core else budget + 1.0)
     assert measured["number"] > 10
     assert measured["worst" if has_core else "worst_own"] < HEALTHY, measured
-    assert world.audit().is_clean, world.audit()
+    assert deployment.audit().is_clean, deployment.audit()

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from faults.double import Double
-from faults.house import House
-from faults.trouble import ARROWS, Trouble, check
+from faults.database_faults import TRANSITIONS, DatabaseFault, check
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 from sqlalchemy.engine import make_url
 
 from app.errors import StorageUnavailable, UsersApiError
@@ -24,7 +24,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.storage.database.TIMEOUT", 1)
 
 
-def lock_file(path: str) -> Trouble:
+def lock_file(path: str) -> DatabaseFault:
     """Another process writes and does not come to an end."""
 
     @contextlib.contextmanager
@@ -40,7 +40,7 @@ def lock_file(path: str) -> Trouble:
     return locked
 
 
-def fill_disk(path: str) -> Trouble:
+def fill_disk(path: str) -> DatabaseFault:
     """No file can grow."""
 
     @contextlib.contextmanager
@@ -57,70 +57,72 @@ def fill_disk(path: str) -> Trouble:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("arrow", ARROWS)
+@pytest.mark.parametrize("transition", TRANSITIONS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-@pytest.mark.parametrize("trouble", ["locked", "full"])
-def test_trouble_at_each_commit_to_sqlite(
-    sqlite_url: str, double: Double, arrow: str, has_customer: bool, trouble: str
+@pytest.mark.parametrize("fault", ["locked", "full"])
+def test_fault_at_each_commit_to_sqlite(
+    sqlite_url: str, fake_stripe: FakeStripe, transition: str, has_customer: bool, fault: str
 ) -> None:
     """Locked by another process, or with no space left."""
     path = make_url(sqlite_url).database or ""
-    with House(sqlite_url, double, call=0.2, request=3.0) as house:
-        if trouble == "locked":
-            check(house, double, has_customer, arrow, "at", lock_file(path))
+    with Instance(sqlite_url, fake_stripe, call=0.2, request=3.0) as instance:
+        if fault == "locked":
+            check(instance, fake_stripe, has_customer, transition, "at", lock_file(path))
         else:
-            check(house, double, has_customer, arrow, "before", fill_disk(path))
+            check(instance, fake_stripe, has_customer, transition, "before", fill_disk(path))
 
 
 def test_failed_commit_to_sqlite_leaves_no_transaction_open(
-    sqlite_url: str, double: Double
+    sqlite_url: str, fake_stripe: FakeStripe
 ) -> None:
     """What could not be committed is rolled back: nobody is locked out, nothing appears later."""
     path = make_url(sqlite_url).database or ""
-    with House(sqlite_url, double) as house, House(sqlite_url, double) as other:
-        house.save(double.account.token())
+    with Instance(sqlite_url, fake_stripe) as instance, Instance(sqlite_url, fake_stripe) as other:
+        instance.save(fake_stripe.account.token())
         with contextlib.ExitStack() as lasting:
-            house.crashes.pauses["claim.before"] = lambda: lasting.enter_context(fill_disk(path)())
+            instance.crashes.pauses["claim.before"] = lambda: lasting.enter_context(
+                fill_disk(path)()
+            )
             with pytest.raises(StorageUnavailable):
-                house.save(double.account.token(), "user-2")
-        other.save(double.account.token(), "user-3")
-        house.save(double.account.token(), "user-4")
+                instance.save(fake_stripe.account.token(), "user-2")
+        other.save(fake_stripe.account.token(), "user-3")
+        instance.save(fake_stripe.account.token(), "user-4")
         with other.database.reading() as connection:
             subjects = connection.exec_driver_sql("select subject from users").scalars().all()
         assert sorted(subjects) == ["user-1", "user-3", "user-4"]
 
 
-def test_sqlite_file_gone_and_back(sqlite_url: str, double: Double) -> None:
+def test_sqlite_file_gone_and_back(sqlite_url: str, fake_stripe: FakeStripe) -> None:
     """Its folder is not there, as with a disk that is not mounted."""
     folder = Path(make_url(sqlite_url).database or "").parent
-    with House(sqlite_url, double) as house:
-        token = double.account.token()
-        house.user()
-        house.database.engine.dispose()
-        user = house.user()
-        house.database.engine.dispose()
+    with Instance(sqlite_url, fake_stripe) as instance:
+        token = fake_stripe.account.token()
+        instance.user()
+        instance.database.engine.dispose()
+        user = instance.user()
+        instance.database.engine.dispose()
         moved = folder.rename(folder.with_name("elsewhere"))
         with pytest.raises(StorageUnavailable):
-            house.customers.save_card(user, token)
+            instance.customers.save_card(user, token)
         moved.rename(folder)
-        house.save(token)
-        assert house.audit().is_clean, house.audit()
+        instance.save(token)
+        assert instance.audit().is_clean, instance.audit()
 
 
 def test_locked_sqlite_does_not_let_requests_queue_up(
-    sqlite_url: str, double: Double, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the file is locked, each of many requests is answered in about its own time."""
     monkeypatch.setattr("app.storage.database.TIMEOUT", 0.5)
     monkeypatch.setattr("app.storage.deadline_queue.TIMEOUT", 0.5)
     path = make_url(sqlite_url).database or ""
-    with House(sqlite_url, double, request=1.0) as house:
-        users = [house.user(f"user-{number}") for number in range(12)]
+    with Instance(sqlite_url, fake_stripe, request=1.0) as instance:
+        users = [instance.user(f"user-{number}") for number in range(12)]
 
         def one(number: int) -> float:
             began = time.monotonic()
             with pytest.raises(UsersApiError) as told:
-                house.customers.save_card(users[number], double.account.token())
+                instance.customers.save_card(users[number], fake_stripe.account.token())
             assert told.value.code == "storage_unavailable"
             return time.monotonic() - began
 

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from faults.double import Double
-from faults.house import House
+from faults.database_faults import TRANSITIONS, DatabaseFault, check
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 from faults.pgproxy import PgProxy
-from faults.trouble import ARROWS, Trouble, check
 
 from app.errors import StorageUnavailable
 
@@ -21,29 +21,29 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.storage.database.TIMEOUT", 1)
 
 
-def fail_commits(url: str, code: str) -> Trouble:
+def fail_commits(url: str, code: str) -> DatabaseFault:
     """Let each commit that touches a user end in an error of the server's."""
 
     @contextlib.contextmanager
     def failing() -> Iterator[None]:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(
-                "create function trouble() returns trigger language plpgsql as "  # type: ignore[arg-type]
-                f"$$ begin raise 'trouble' using errcode = '{code}'; end $$"
+                "create function fault() returns trigger language plpgsql as "  # type: ignore[arg-type]
+                f"$$ begin raise 'fault' using errcode = '{code}'; end $$"
             )
             connection.execute(
-                "create constraint trigger trouble after insert or update on users "
-                "deferrable initially deferred for each row execute function trouble()"
+                "create constraint trigger fault after insert or update on users "
+                "deferrable initially deferred for each row execute function fault()"
             )
             try:
                 yield
             finally:
-                connection.execute("drop function trouble cascade")
+                connection.execute("drop function fault cascade")
 
     return failing
 
 
-def lock_rows(url: str) -> Trouble:
+def lock_rows(url: str) -> DatabaseFault:
     """Another session holds the users and does not come to an end."""
 
     @contextlib.contextmanager
@@ -56,7 +56,7 @@ def lock_rows(url: str) -> Trouble:
     return locked
 
 
-def cut_commit(proxy: PgProxy, when: str) -> Trouble:
+def cut_commit(proxy: PgProxy, when: str) -> DatabaseFault:
     """End the connection while it commits."""
 
     @contextlib.contextmanager
@@ -69,21 +69,19 @@ def cut_commit(proxy: PgProxy, when: str) -> Trouble:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("arrow", ARROWS)
+@pytest.mark.parametrize("transition", TRANSITIONS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-@pytest.mark.parametrize(
-    "trouble", ["deadlock", "full", "locked", "gone", "cut before", "cut after"]
-)
-def test_trouble_at_each_commit_to_postgresql(
+@pytest.mark.parametrize("fault", ["deadlock", "full", "locked", "gone", "cut before", "cut after"])
+def test_fault_at_each_commit_to_postgresql(
     postgresql_url: str,
     proxy: PgProxy,
-    double: Double,
-    arrow: str,
+    fake_stripe: FakeStripe,
+    transition: str,
     has_customer: bool,
-    trouble: str,
+    fault: str,
 ) -> None:
     """An error at the commit, a lock that is held, no server, a connection that ends in between."""
-    troubles: dict[str, tuple[str, Trouble]] = {
+    faults: dict[str, tuple[str, DatabaseFault]] = {
         "deadlock": ("at", fail_commits(postgresql_url, "40P01")),
         "full": ("at", fail_commits(postgresql_url, "53100")),
         "locked": ("at", lock_rows(postgresql_url)),
@@ -92,9 +90,9 @@ def test_trouble_at_each_commit_to_postgresql(
         "cut after": ("before", cut_commit(proxy, "after")),
     }
     name = psycopg.conninfo.conninfo_to_dict(postgresql_url)["dbname"]
-    with House(proxy.url(str(name)), double, call=0.2, request=3.0) as house:
-        is_brief = trouble.startswith("cut")
-        check(house, double, has_customer, arrow, *troubles[trouble], is_brief=is_brief)
+    with Instance(proxy.url(str(name)), fake_stripe, call=0.2, request=3.0) as instance:
+        is_brief = fault.startswith("cut")
+        check(instance, fake_stripe, has_customer, transition, *faults[fault], is_brief=is_brief)
 
 
 # Fires before the trigger of PostgreSQL's own that looks for the issuer.
@@ -109,15 +107,15 @@ WAITING = """
 """
 
 
-def test_deadlock_with_another_session(postgresql_url: str, double: Double) -> None:
+def test_deadlock_with_another_session(postgresql_url: str, fake_stripe: FakeStripe) -> None:
     """Two wait for each other in earnest; PostgreSQL ends ours, which finds it out first."""
     with (
-        House(postgresql_url, double, request=10.0) as house,
+        Instance(postgresql_url, fake_stripe, request=10.0) as instance,
         ThreadPoolExecutor(2) as threads,
         psycopg.connect(postgresql_url, autocommit=True) as gate,
         psycopg.connect(postgresql_url) as other,
     ):
-        user, token = house.user(), double.account.token()
+        user, token = instance.user(), fake_stripe.account.token()
 
         def waiting(number: int) -> None:
             until = time.monotonic() + 30
@@ -129,7 +127,7 @@ def test_deadlock_with_another_session(postgresql_url: str, double: Double) -> N
         other.execute("set deadlock_timeout = '1h'")
         other.execute("select * from issuers for update")
         # Its row is in, and it has yet to ask for its issuer's.
-        ours = threads.submit(house.customers.save_card, user, token)
+        ours = threads.submit(instance.customers.save_card, user, token)
         waiting(1)
         threads.submit(
             other.execute,
@@ -142,26 +140,29 @@ def test_deadlock_with_another_session(postgresql_url: str, double: Double) -> N
         assert isinstance(error, StorageUnavailable)
         assert "DeadlockDetected" in str(error.inner) or "deadlock" in str(error.inner)
         other.rollback()
-        house.save(token)
-        assert house.audit().is_clean, house.audit()
+        instance.save(token)
+        assert instance.audit().is_clean, instance.audit()
 
 
 def test_silent_postgresql_holds_nobody_for_ever(
-    postgresql_url: str, proxy: PgProxy, double: Double, monkeypatch: pytest.MonkeyPatch
+    postgresql_url: str, proxy: PgProxy, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that takes statements and answers nothing is as good as gone: 503, in time."""
     monkeypatch.setattr("app.storage.database.TIMEOUT", 1)
     name = psycopg.conninfo.conninfo_to_dict(postgresql_url)["dbname"]
-    with House(proxy.url(str(name)), double, request=1.0) as house, ThreadPoolExecutor(1) as pool:
-        house.save(double.account.token())
-        user, token = house.user(), double.account.token()
+    with (
+        Instance(proxy.url(str(name)), fake_stripe, request=1.0) as instance,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        instance.save(fake_stripe.account.token())
+        user, token = instance.user(), fake_stripe.account.token()
         with proxy.silent():
-            pending = pool.submit(house.customers.save_card, user, token)
+            pending = pool.submit(instance.customers.save_card, user, token)
             try:
                 error = pending.exception(timeout=30.0)
             except TimeoutError:
                 error = None
         assert isinstance(error, StorageUnavailable)
-        house.let_leases_expire()
-        house.save(token)
-        assert house.audit().is_clean, house.audit()
+        instance.let_leases_expire()
+        instance.save(token)
+        assert instance.audit().is_clean, instance.audit()

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from faults.double import Double
-from faults.house import House
-from faults.scripted import FAULTS, NOT_STRIPE, Fault, stripe_error
+from faults.call_faults import FAULTS, NOT_STRIPE, Fault, stripe_error
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 
 from app.errors import CardRefused, StripeUnavailable, TokenRefused, UsersApiError
 
@@ -26,107 +26,107 @@ LOOK_UPS = {
 NOT_EXECUTED = ("429", "429 lock timeout")
 
 
-def save_in_trouble(house: House, token: str) -> None:
+def save_in_trouble(instance: Instance, token: str) -> None:
     """Send a request that must be told as unknown, and within its time."""
     began = time.monotonic()
     with pytest.raises(StripeUnavailable) as told:
-        house.save(token)
+        instance.save(token)
     assert told.value.retry_after
     # Who trickles, or hangs, would otherwise be waited for without end.
-    assert time.monotonic() - began < house.request + 5.0
+    assert time.monotonic() - began < instance.request + 5.0
 
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 def test_unknown_outcome_is_told_and_converges(
-    house: House, double: Double, name: str, has_customer: bool
+    instance: Instance, fake_stripe: FakeStripe, name: str, has_customer: bool
 ) -> None:
     """503 while it lasts; the same request afterwards succeeds, with one customer."""
-    before = house.save(double.account.token()) if has_customer else None
-    token = double.account.token()
-    double.fail(FAULTS[name], times=None)
+    before = instance.save(fake_stripe.account.token()) if has_customer else None
+    token = fake_stripe.account.token()
+    fake_stripe.fail(FAULTS[name], times=None)
     if name == FOUND_OUT:
-        house.save(token)
+        instance.save(token)
     else:
-        save_in_trouble(house, token)
+        save_in_trouble(instance, token)
         # What Stripe has certainly not executed is withdrawn: the completer need not ask again.
-        assert (house.row().attempt_id is None) == (name in NOT_EXECUTED)
-    double.heal()
-    customer_id = house.save(token)
+        assert (instance.row().attempt_id is None) == (name in NOT_EXECUTED)
+    fake_stripe.heal()
+    customer_id = instance.save(token)
     assert before in (None, customer_id)
-    assert house.audit().is_clean, house.audit()
+    assert instance.audit().is_clean, instance.audit()
 
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 def test_one_fault_is_borne_within_the_request(
-    house: House, double: Double, name: str, has_customer: bool
+    instance: Instance, fake_stripe: FakeStripe, name: str, has_customer: bool
 ) -> None:
     """A single failure does not reach the caller: the same key is sent again in time."""
     if has_customer:
-        house.save(double.account.token())
-    double.fail(FAULTS[name])
+        instance.save(fake_stripe.account.token())
+    fake_stripe.fail(FAULTS[name])
     # At a rate limit a second call in the same request would make it worse.
     if name in ("hangs during execution", "429"):
-        save_in_trouble(house, token := double.account.token())
-        double.heal()
-        house.save(token)
+        save_in_trouble(instance, token := fake_stripe.account.token())
+        fake_stripe.heal()
+        instance.save(token)
     else:
-        house.save(double.account.token())
-    assert house.audit().is_clean, house.audit()
+        instance.save(fake_stripe.account.token())
+    assert instance.audit().is_clean, instance.audit()
 
 
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 def test_refused_connection_is_told_and_converges(
-    house: House, double: Double, has_customer: bool
+    instance: Instance, fake_stripe: FakeStripe, has_customer: bool
 ) -> None:
     """Nothing listens where Stripe should be, and kept connections have ended."""
     if has_customer:
-        house.save(double.account.token())
-    token = double.account.token()
-    with double.refusing():
-        save_in_trouble(house, token)
-    house.save(token)
-    assert house.audit().is_clean, house.audit()
+        instance.save(fake_stripe.account.token())
+    token = fake_stripe.account.token()
+    with fake_stripe.refusing():
+        save_in_trouble(instance, token)
+    instance.save(token)
+    assert instance.audit().is_clean, instance.audit()
 
 
 @pytest.mark.parametrize("name", NOT_STRIPE)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 def test_answer_in_other_words_than_stripes_is_unknown(
-    house: House, double: Double, name: str, has_customer: bool
+    instance: Instance, fake_stripe: FakeStripe, name: str, has_customer: bool
 ) -> None:
     """A 4xx that bears no error of Stripe's refuses nothing: a proxy may have sent it."""
     if has_customer:
-        house.save(double.account.token())
-    token = double.account.token()
-    double.fail(NOT_STRIPE[name], times=None, method=None)
-    save_in_trouble(house, token)
-    double.heal()
-    house.save(token)
-    assert house.audit().is_clean, house.audit()
+        instance.save(fake_stripe.account.token())
+    token = fake_stripe.account.token()
+    fake_stripe.fail(NOT_STRIPE[name], times=None, method=None)
+    save_in_trouble(instance, token)
+    fake_stripe.heal()
+    instance.save(token)
+    assert instance.audit().is_clean, instance.audit()
 
 
 @pytest.mark.parametrize("name", LOOK_UPS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 def test_failed_look_up_is_no_answer(
-    house: House, double: Double, name: str, has_customer: bool
+    instance: Instance, fake_stripe: FakeStripe, name: str, has_customer: bool
 ) -> None:
     """Stripe has it, forgot the key, and does not tell: the attempt stays open."""
     if has_customer:
-        house.save(double.account.token())
-    token = double.account.token()
-    double.fail(FAULTS["reset after execution"], times=None)
-    save_in_trouble(house, token)
-    double.heal()
-    double.account.forget_keys()
-    house.grow_old(25 * 3600)
-    double.fail(LOOK_UPS[name], times=None, method="GET")
-    save_in_trouble(house, token)
-    assert house.row().attempt_id is not None
-    double.heal()
-    house.save(token)
-    assert len(double.account.live()) == 1
-    assert house.audit().is_clean, house.audit()
+        instance.save(fake_stripe.account.token())
+    token = fake_stripe.account.token()
+    fake_stripe.fail(FAULTS["reset after execution"], times=None)
+    save_in_trouble(instance, token)
+    fake_stripe.heal()
+    fake_stripe.account.forget_keys()
+    instance.grow_old(25 * 3600)
+    fake_stripe.fail(LOOK_UPS[name], times=None, method="GET")
+    save_in_trouble(instance, token)
+    assert instance.row().attempt_id is not None
+    fake_stripe.heal()
+    instance.save(token)
+    assert len(fake_stripe.account.live()) == 1
+    assert instance.audit().is_clean, instance.audit()
 
 
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
@@ -142,52 +142,52 @@ def test_failed_look_up_is_no_answer(
     ],
 )
 def test_refusal_changes_nothing(
-    house: House,
-    double: Double,
+    instance: Instance,
+    fake_stripe: FakeStripe,
     has_customer: bool,
     token: str,
     error: type[UsersApiError],
     code: str,
 ) -> None:
     """A refused card leaves the customer, its card and the stored id as they were."""
-    before = house.save(double.account.token()) if has_customer else None
+    before = instance.save(fake_stripe.account.token()) if has_customer else None
     with pytest.raises(error) as told:
-        house.save(token)
+        instance.save(token)
     assert told.value.code == code
-    assert house.row().stripe_customer_id == before
-    assert len(double.account.live()) == has_customer
-    assert house.audit().is_clean, house.audit()
+    assert instance.row().stripe_customer_id == before
+    assert len(fake_stripe.account.live()) == has_customer
+    assert instance.audit().is_clean, instance.audit()
 
 
-def test_used_token_of_another_user_is_refused(house: House, double: Double) -> None:
+def test_used_token_of_another_user_is_refused(instance: Instance, fake_stripe: FakeStripe) -> None:
     """A token that made one user's customer makes no other's."""
-    token = double.account.token()
-    house.save(token, "user-1")
+    token = fake_stripe.account.token()
+    instance.save(token, "user-1")
     with pytest.raises(TokenRefused) as told:
-        house.save(token, "user-2")
+        instance.save(token, "user-2")
     assert told.value.code == "token_already_used"
-    assert house.audit().is_clean, house.audit()
+    assert instance.audit().is_clean, instance.audit()
 
 
-def test_one_call_for_one_success(house: House, double: Double) -> None:
+def test_one_call_for_one_success(instance: Instance, fake_stripe: FakeStripe) -> None:
     """A save that meets no trouble is one call to Stripe, and its repetition none."""
-    first, second = double.account.token(), double.account.token()
+    first, second = fake_stripe.account.token(), fake_stripe.account.token()
     for token in (first, first, second, second):
-        house.save(token)
-    assert len(double.calls) == 2
+        instance.save(token)
+    assert len(fake_stripe.calls) == 2
 
 
 def test_refusals_count_for_their_own_user_alone(
-    open_house: Callable[..., House], double: Double
+    open_instance: Callable[..., Instance], fake_stripe: FakeStripe
 ) -> None:
     """However many cards of others are refused, a user who has a customer can save another."""
-    house = open_house(per_user=2)
-    house.save(double.account.token())
+    instance = open_instance(per_user=2)
+    instance.save(fake_stripe.account.token())
     for number in range(5):
         with pytest.raises(CardRefused):
-            house.save(double.account.token("card_declined"), f"other-{number}")
-    house.save(double.account.token())
+            instance.save(fake_stripe.account.token("card_declined"), f"other-{number}")
+    instance.save(fake_stripe.account.token())
     with pytest.raises(CardRefused):
-        house.save(double.account.token("card_declined"))
-    house.save(double.account.token())
-    assert house.audit().is_clean, house.audit()
+        instance.save(fake_stripe.account.token("card_declined"))
+    instance.save(fake_stripe.account.token())
+    assert instance.audit().is_clean, instance.audit()

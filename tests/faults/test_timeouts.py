@@ -3,30 +3,30 @@
 from collections.abc import Callable
 
 import pytest
-from faults.double import Double
-from faults.house import House
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 
 from app.errors import StripeUnavailable
 from app.stripe_account.account import OutcomeUnknown
 
 
 def test_calls_give_up_one_after_another_and_leave_time_to_answer(
-    open_house: Callable[..., House], double: Double, monkeypatch: pytest.MonkeyPatch
+    open_instance: Callable[..., Instance], fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those who came in the same moment do not all end in the same moment, nor too late."""
-    house = open_house(call=10.0, request=4.0)
+    instance = open_instance(call=10.0, request=4.0)
     timeouts: list[float] = []
 
     def silent(*_: object, timeout: float, **__: object) -> None:
         timeouts.append(timeout)
         raise OutcomeUnknown("silence")
 
-    monkeypatch.setattr(house.stripe, "create_customer", silent)
+    monkeypatch.setattr(instance.stripe, "create_customer", silent)
     firsts = []
     for number in range(20):
         timeouts.clear()
         with pytest.raises(StripeUnavailable):
-            house.save(double.account.token(), f"user-{number}")
+            instance.save(fake_stripe.account.token(), f"user-{number}")
         firsts.append(timeouts[0])
-    assert max(firsts) <= house.request * 0.9
+    assert max(firsts) <= instance.request * 0.9
     assert max(firsts) - min(firsts) > 0.1

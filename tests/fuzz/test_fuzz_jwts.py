@@ -1,4 +1,4 @@
-"""What is believed of JWTs and keys: nothing that another, stricter reading would not."""
+"""What is verified_user of JWTs and keys: nothing that another, stricter reading would not."""
 
 import contextlib
 import json
@@ -13,8 +13,8 @@ from fuzz.choices import Choices, choices
 from fuzz.inputs import count, inputs
 from fuzz.jwts import HMAC, MARK, ODD_JSON, SIGNERS, STRANGER, VALUES, forged
 from hypothesis import given
-from support.believing import REGISTRATION
 from support.issuer import AUDIENCE, ISSUER, SECRET, Signer, forge, signer
+from support.jwt_verification import REGISTRATION
 from support.providers import PROVIDERS
 
 from app.errors import ConfigurationError, InvalidUserToken, UserTokenExpired
@@ -79,7 +79,10 @@ def test_what_is_believed_is_believed_by_others_too(choose: Choices) -> None:
         assert (told["sub"], told["iss"]) == (user.subject, ISSUER)
         assert told.get("is_test_user", False) is user.is_test
         assert user.email in (None, told.get("email"))
-        count("JWT", "believed, genuine" if is_genuine else "believed, changed in what is free")
+        count(
+            "JWT",
+            "verified_user, genuine" if is_genuine else "verified_user, changed in what is free",
+        )
 
 
 FRAGMENTS = [

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from support.believing import believed
 from support.issuer import LEFT_OUT, NOW, forge, signer
+from support.jwt_verification import verified_user
 
 from app.errors import InvalidUserToken, UserTokenExpired
 from app.identity.jwts import REFUSED_PARAMETERS
@@ -14,16 +14,16 @@ RSA = signer("RS256", "rsa")
 
 @pytest.mark.parametrize("kind", ["JWT", "jwt", "at+jwt", "application/at+JWT", LEFT_OUT])
 def test_a_type_of_jwt_that_users_have_is_accepted(kind: object) -> None:
-    assert believed(forge({"typ": kind}, by=RSA)).subject == "user-1"
+    assert verified_user(forge({"typ": kind}, by=RSA)).subject == "user-1"
 
 
 def test_header_parameters_without_a_meaning_here_are_ignored() -> None:
-    assert believed(forge({"x5t": "abc", "extra": {"a": [1]}}, by=RSA)).subject == "user-1"
+    assert verified_user(forge({"x5t": "abc", "extra": {"a": [1]}}, by=RSA)).subject == "user-1"
 
 
 @pytest.mark.parametrize("subject", ["s" * 255, "é\u00a0ü 用户 🙂", "0", "' OR 1=1 --"])
 def test_a_subject_is_any_plain_text_up_to_255_characters(subject: str) -> None:
-    assert believed(forge({}, {"sub": subject}, by=RSA)).subject == subject
+    assert verified_user(forge({}, {"sub": subject}, by=RSA)).subject == subject
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,10 @@ def test_times_are_checked_with_a_leeway_of_30_seconds(
 ) -> None:
     token = forge({}, times, by=RSA)
     if error is None:
-        assert believed(token).subject == "user-1"
+        assert verified_user(token).subject == "user-1"
     else:
         with pytest.raises(error):
-            believed(token)
+            verified_user(token)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_times_are_checked_with_a_leeway_of_30_seconds(
 def test_an_email_is_used_only_where_it_looks_like_an_address(
     email: object, expected: str | None
 ) -> None:
-    assert believed(forge({}, {"email": email}, by=RSA)).email == expected
+    assert verified_user(forge({}, {"email": email}, by=RSA)).email == expected
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def test_an_email_is_used_only_where_it_looks_like_an_address(
 def test_a_name_is_used_only_where_it_is_printable_text(
     claim: str, name: object, expected: str | None
 ) -> None:
-    claims = believed(forge({}, {claim: name}, by=RSA))
+    claims = verified_user(forge({}, {claim: name}, by=RSA))
     assert getattr(claims, claim) == expected
     other = {"given_name": "family_name", "family_name": "given_name"}[claim]
     assert getattr(claims, other) is None
 
 
 def test_the_claim_marks_a_test_user() -> None:
-    assert believed(forge({}, {"is_test_user": True}, by=RSA)).is_test
-    assert not believed(forge({}, {"is_test_user": False}, by=RSA)).is_test
-    assert not believed(forge(by=RSA)).is_test
+    assert verified_user(forge({}, {"is_test_user": True}, by=RSA)).is_test
+    assert not verified_user(forge({}, {"is_test_user": False}, by=RSA)).is_test
+    assert not verified_user(forge(by=RSA)).is_test
 
 
 def test_a_token_that_is_as_large_as_allowed_is_read() -> None:
@@ -127,16 +127,16 @@ def test_a_token_that_is_as_large_as_allowed_is_read() -> None:
         for more in range(-2, 4)
     ]
     by_length = {len(token): token for token in tokens}
-    assert believed(by_length[8192]).subject == "user-1"
+    assert verified_user(by_length[8192]).subject == "user-1"
     with pytest.raises(InvalidUserToken, match="8 KiB"):
-        believed(by_length[8193])
+        verified_user(by_length[8193])
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED_PARAMETERS))
 def test_the_refusal_names_the_header_parameter(name: str) -> None:
     """By its name, and never by its value."""
     with pytest.raises(InvalidUserToken) as refused:
-        believed(forge({name: "https://secret.example/"}, by=RSA))
+        verified_user(forge({name: "https://secret.example/"}, by=RSA))
     assert f"`{name}`" in refused.value.detail
     assert "secret" not in refused.value.detail
 
@@ -155,6 +155,6 @@ def test_the_refusal_names_the_header_parameter(name: str) -> None:
 )
 def test_the_refusal_names_the_claim(claims: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidUserToken) as refused:
-        believed(forge({}, claims, by=RSA))
+        verified_user(forge({}, claims, by=RSA))
     assert words in refused.value.detail
     assert "4711" not in refused.value.detail

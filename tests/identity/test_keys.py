@@ -8,7 +8,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import OKPAlgorithm
-from support.believing import KEYS, believed
 from support.issuer import (
     ISSUER,
     LEFT_OUT,
@@ -20,6 +19,7 @@ from support.issuer import (
     secret_signer,
     signer,
 )
+from support.jwt_verification import KEYS, verified_user
 
 from app.errors import ConfigurationError, InvalidUserToken
 from app.identity.keys import (
@@ -59,7 +59,7 @@ def without(jwk: dict[str, Any], *names: str) -> dict[str, Any]:
 @pytest.mark.parametrize("algorithm", PUBLIC_ALGORITHMS)
 def test_a_key_verifies_the_algorithm_that_it_names(algorithm: str) -> None:
     by = signer(algorithm)
-    assert believed(forge(by=by), read_jwk_set({"keys": [by.jwk]})).subject == "user-1"
+    assert verified_user(forge(by=by), read_jwk_set({"keys": [by.jwk]})).subject == "user-1"
 
 
 @pytest.mark.parametrize("algorithm", PUBLIC_ALGORITHMS)
@@ -71,44 +71,44 @@ def test_a_key_that_names_no_algorithm_verifies_those_of_its_kind_alone(algorith
     for other in PUBLIC_ALGORITHMS:
         if kinds[other[0]] == "RSA" == kinds[algorithm[0]]:
             token = forge({"alg": other}, by=by, signature=lambda m, a=other: by.sign(m, a))
-            assert believed(token, keys).subject == "user-1"
+            assert verified_user(token, keys).subject == "user-1"
         elif other != algorithm:
             with pytest.raises(InvalidUserToken, match="`alg`"):
-                believed(forge({"alg": other}, by=by), keys)
+                verified_user(forge({"alg": other}, by=by), keys)
 
 
 @pytest.mark.parametrize("by", [RSA, EC, ED], ids=lambda by: by.algorithm)
 def test_a_jwt_without_kid_is_verified_where_one_key_fits_its_algorithm(by: Signer) -> None:
-    assert believed(forge({"kid": LEFT_OUT}, by=by)).subject == "user-1"
+    assert verified_user(forge({"kid": LEFT_OUT}, by=by)).subject == "user-1"
 
 
 def test_a_jwt_without_kid_is_refused_where_two_keys_fit() -> None:
     keys = read_jwk_set({"keys": [RSA.jwk, signer(kid="second").jwk]})
     with pytest.raises(InvalidUserToken, match="names no key"):
-        believed(forge({"kid": LEFT_OUT}, by=RSA), keys)
+        verified_user(forge({"kid": LEFT_OUT}, by=RSA), keys)
 
 
 def test_a_key_without_kid_is_found_by_its_algorithm_alone() -> None:
     keys = read_jwk_set({"keys": [without(EC.jwk, "kid")]})
-    assert believed(forge({"kid": LEFT_OUT}, by=EC), keys).subject == "user-1"
+    assert verified_user(forge({"kid": LEFT_OUT}, by=EC), keys).subject == "user-1"
     with pytest.raises(InvalidUserToken, match="names no key"):
-        believed(forge(by=EC), keys)
+        verified_user(forge(by=EC), keys)
 
 
 def test_keys_of_different_kinds_may_have_the_same_kid() -> None:
     """RFC 7517, section 4.5."""
     both = [Signer(by.algorithm, "same", by.private) for by in (RSA, EC)]
     keys = read_jwk_set({"keys": [by.jwk for by in both]})
-    assert [believed(forge(by=by), keys).subject for by in both] == ["user-1"] * 2
+    assert [verified_user(forge(by=by), keys).subject for by in both] == ["user-1"] * 2
 
 
 def test_an_issuer_may_use_the_kid_again_for_its_next_key() -> None:
     """Two of a kind are tried: the old key and the new one."""
     old, new, third = (Signer("ES256", "k", signer("ES256", f"k{n}").private) for n in range(3))
     keys = read_jwk_set({"keys": [old.jwk, new.jwk, third.jwk]})
-    assert [believed(forge(by=by), keys).subject for by in (old, new)] == ["user-1"] * 2
+    assert [verified_user(forge(by=by), keys).subject for by in (old, new)] == ["user-1"] * 2
     with pytest.raises(InvalidUserToken, match="signature"):
-        believed(forge(by=third), keys)
+        verified_user(forge(by=third), keys)
 
 
 def test_a_key_shows_nothing_of_itself() -> None:
@@ -183,7 +183,7 @@ def test_an_odd_key_is_passed_over_and_the_others_are_used(odd: Any, words: str)
     """RFC 7517, section 5, with the reason for the operator."""
     good = signer("ES256", "good")
     keys = read_jwk_set({"keys": [odd, good.jwk]})
-    assert believed(forge(by=good), keys).subject == "user-1"
+    assert verified_user(forge(by=good), keys).subject == "user-1"
     (passed_over,) = keys.passed_over
     assert words in passed_over.reason
     assert len(keys.usable) == 1
@@ -269,6 +269,6 @@ def test_a_shared_secret_is_long_and_not_a_public_key(secret: bytes, words: str)
 
 def test_a_shared_secret_verifies_hs256_alone() -> None:
     by = secret_signer()
-    assert believed(forge({}, {"iss": ISSUER}, by=by), read_secret(SECRET)).subject == "user-1"
+    assert verified_user(forge({}, {"iss": ISSUER}, by=by), read_secret(SECRET)).subject == "user-1"
     with pytest.raises(InvalidUserToken, match="names no key"):
-        believed(forge({}, {"iss": ISSUER}, by=by), KEYS)
+        verified_user(forge({}, {"iss": ISSUER}, by=by), KEYS)

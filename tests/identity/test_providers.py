@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from support.believing import believed
 from support.issuer import LEFT_OUT, NOW, JwksServer, Signer, forge, signer
+from support.jwt_verification import verified_user
 from support.providers import PROVIDERS, Provider, cognito, entra, keycloak
 
 from app.errors import ConfigurationError, InvalidUserToken
@@ -48,7 +48,7 @@ def test_a_users_jwt_is_accepted(provider: Provider, path: str) -> None:
         published(provider, server)
         keys = KeySource(server.base + path).check(provider.issuer)
     jwt = users_jwt(provider)
-    user = believed(jwt, keys)
+    user = verified_user(jwt, keys)
     assert (user.issuer, user.subject) == (provider.issuer, provider.claims["sub"])
     assert provider.audience in parse(jwt).audiences
     for name in ("email", "given_name", "family_name"):

@@ -22,7 +22,7 @@ from live.api import STRIPE, Api, LiveKey
 from live.questions import QUESTIONS, burst, rights
 from live.questions_on_cards import Finding, clone
 
-BELIEVED = Path(__file__).with_name("believed.json")
+BELIEVED = Path(__file__).with_name("expected.json")
 
 
 def findings(environ: dict[str, str]) -> Iterator[tuple[str, Finding]]:

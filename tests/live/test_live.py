@@ -37,7 +37,7 @@ def environ(running: StandIn) -> dict[str, str]:
 def test_standin_answers_as_this_service_believes(
     environ: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each question is asked, none fails, and nothing differs from `believed.json`."""
+    """Each question is asked, none fails, and nothing differs from `expected.json`."""
     assert main(environ) == 0
     printed = capsys.readouterr()
     found = json.loads(printed.out[printed.out.index("{\n") :])

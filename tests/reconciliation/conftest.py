@@ -1,4 +1,4 @@
-"""`reconcile` and `import` with a double of Stripe, on both databases."""
+"""`reconcile` and `import` with a fake Stripe, on both databases."""
 
 import pytest
 from customers.conftest import *  # noqa: F403 - fixtures, by its `__all__`

@@ -3,39 +3,39 @@
 from typing import Any
 
 import pytest
-from faults.double import Double
-from faults.house import House
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 from support.reconciling import forget_row, reconcile, stray_of, told
 
 from app.reconciliation.ownership import Ownership
 
 
-def before(monkeypatch: pytest.MonkeyPatch, house: House, method: str, token: str) -> None:
+def before(monkeypatch: pytest.MonkeyPatch, instance: Instance, method: str, token: str) -> None:
     """Let the user save a card just before the method of `Ownership` runs."""
     real = getattr(Ownership, method)
 
     def run(*args: Any) -> Any:
-        house.save(token)
+        instance.save(token)
         return real(*args)
 
     monkeypatch.setattr(Ownership, method, run)
 
 
 def test_user_who_comes_back_before_the_row_is_inserted(
-    house: House, double: Double, monkeypatch: pytest.MonkeyPatch
+    instance: Instance, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house.save(double.account.token())
-    forget_row(house)
-    before(monkeypatch, house, "insert", double.account.token())
-    found = told(reconcile(house))
+    instance.save(fake_stripe.account.token())
+    forget_row(instance)
+    before(monkeypatch, instance, "insert", fake_stripe.account.token())
+    found = told(reconcile(instance))
     assert [one[2] for one in found] == [True], found
 
 
 def test_user_who_saves_a_card_before_the_row_gets_its_customer(
-    house: House, double: Double, monkeypatch: pytest.MonkeyPatch
+    instance: Instance, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    double.account.delete(house.save(double.account.token()))
-    stray_of(house)
-    before(monkeypatch, house, "give", double.account.token())
-    found = told(reconcile(house))
+    fake_stripe.account.delete(instance.save(fake_stripe.account.token()))
+    stray_of(instance)
+    before(monkeypatch, instance, "give", fake_stripe.account.token())
+    found = told(reconcile(instance))
     assert [one[2] for one in found] == [True], found

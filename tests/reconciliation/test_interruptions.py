@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from faults.double import Double
-from faults.house import Crash, House
-from faults.scripted import FAULTS
+from faults.call_faults import FAULTS
+from faults.fake_stripe import FakeStripe
+from faults.instance import Crash, Instance
 from support.interruptions import Interruption, Snapshot
 from support.reconciling import (
     forget_row,
@@ -27,81 +27,83 @@ MOST_POINTS = 300
 STEPS = [pytest.param(1, marks=pytest.mark.long), 7]
 
 
-def state(house: House) -> dict[str, str | None]:
+def state(instance: Instance) -> dict[str, str | None]:
     """Return each user's customer by the user's hash, and the customers that live."""
-    with house.database.reading() as connection:
+    with instance.database.reading() as connection:
         rows = connection.execute(users.select()).all()
     stored = {bytes(row.user_hash).hex(): row.stripe_customer_id for row in rows}
     return {
         **stored,
-        **{one.id: one.metadata.get("coord_user") for one in house.double.account.live()},
+        **{one.id: one.metadata.get("coord_user") for one in instance.fake_stripe.account.live()},
     }
 
 
-def disagreements(house: House, double: Double) -> None:
+def disagreements(instance: Instance, fake_stripe: FakeStripe) -> None:
     """Prepare one of each kind."""
-    double.fail(FAULTS["reset after execution"], times=None)
+    fake_stripe.fail(FAULTS["reset after execution"], times=None)
     with pytest.raises(StripeUnavailable):
-        house.save(double.account.token(), "open")
-    double.heal()
-    house.let_leases_expire()
-    house.save(double.account.token(), "forgotten")
-    forget_row(house, "forgotten")
-    stray_of(house, "forgotten")
-    house.save(double.account.token(), "without")
-    house.change("without", stripe_customer_id=None, token_hash=None)
-    double.account.delete(house.save(double.account.token(), "deleted"))
-    stray_of(house, "deleted")
-    double.account.delete(house.save(double.account.token(), "dangling"))
-    house.save(double.account.token(), "later")
-    stray_of(house, "later")
-    house.save(double.account.token(), "earlier")
-    stray_of(house, "earlier", acknowledged=-60)
-    old = house.save(double.account.token(), "old")
-    mark_as_version_1(house, old, house.row("old").id)
-    shared = house.save(double.account.token(), "shared-1")
-    double.account.delete(house.save(double.account.token(), "shared-2"))
+        instance.save(fake_stripe.account.token(), "open")
+    fake_stripe.heal()
+    instance.let_leases_expire()
+    instance.save(fake_stripe.account.token(), "forgotten")
+    forget_row(instance, "forgotten")
+    stray_of(instance, "forgotten")
+    instance.save(fake_stripe.account.token(), "without")
+    instance.change("without", stripe_customer_id=None, token_hash=None)
+    fake_stripe.account.delete(instance.save(fake_stripe.account.token(), "deleted"))
+    stray_of(instance, "deleted")
+    fake_stripe.account.delete(instance.save(fake_stripe.account.token(), "dangling"))
+    instance.save(fake_stripe.account.token(), "later")
+    stray_of(instance, "later")
+    instance.save(fake_stripe.account.token(), "earlier")
+    stray_of(instance, "earlier", acknowledged=-60)
+    old = instance.save(fake_stripe.account.token(), "old")
+    mark_as_version_1(instance, old, instance.row("old").id)
+    shared = instance.save(fake_stripe.account.token(), "shared-1")
+    fake_stripe.account.delete(instance.save(fake_stripe.account.token(), "shared-2"))
     for subject in ("shared-1", "shared-2"):
-        house.change(subject, stripe_customer_id=None, shared_customer_id=shared, token_hash=None)
-    mark_as_version_1(house, shared, house.row("shared-1").id)
+        instance.change(
+            subject, stripe_customer_id=None, shared_customer_id=shared, token_hash=None
+        )
+    mark_as_version_1(instance, shared, instance.row("shared-1").id)
 
 
 @pytest.fixture
-def snapshot(sqlite_url: str, double: Double) -> Snapshot:
-    """Return a world in which the database and Stripe disagree in each way."""
-    with House(sqlite_url, double) as house:
-        disagreements(house, double)
-    return Snapshot(Path(sqlite_url.removeprefix("sqlite:///")), double.account)
+def snapshot(sqlite_url: str, fake_stripe: FakeStripe) -> Snapshot:
+    """Return a deployment in which the database and Stripe disagree in each way."""
+    with Instance(sqlite_url, fake_stripe) as instance:
+        disagreements(instance, fake_stripe)
+    return Snapshot(Path(sqlite_url.removeprefix("sqlite:///")), fake_stripe.account)
 
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("delete", [False, True])
 def test_reconcile_killed_at_each_point(
-    snapshot: Snapshot, double: Double, delete: bool, step: int
+    snapshot: Snapshot, fake_stripe: FakeStripe, delete: bool, step: int
 ) -> None:
-    with snapshot.restore(double) as house:
-        living = {one.id for one in double.account.live()}
-        reconcile(house, delete=delete)
-        again = reconcile(house, delete=delete)
+    with snapshot.restore(fake_stripe) as instance:
+        living = {one.id for one in fake_stripe.account.live()}
+        reconcile(instance, delete=delete)
+        again = reconcile(instance, delete=delete)
         assert {one.kind for one in again} <= {"dangling", "duplicate"}
         assert any(one.kind == "duplicate" for one in again) is not delete
-        expected = state(house)
-        found = house.audit()
+        expected = state(instance)
+        found = instance.audit()
         assert found.duplicates == [] or not delete
         assert found.shared == found.open == []
-        assert delete or living == {one.id for one in double.account.live()}
+        assert delete or living == {one.id for one in fake_stripe.account.live()}
     for point in range(0, MOST_POINTS, step):
-        with snapshot.restore(double) as house:
-            Interruption(house, point)
+        with snapshot.restore(fake_stripe) as instance:
+            Interruption(instance, point)
             try:
-                reconcile(house, delete=delete)
+                reconcile(instance, delete=delete)
             except Crash:
                 pass
             else:
                 break
             finally:
-                house.stripe.close()
-        with House(str(house.database.engine.url), double) as successor:
+                instance.stripe.close()
+        with Instance(str(instance.database.engine.url), fake_stripe) as successor:
             successor.let_leases_expire()
             reconcile(successor, delete=delete)
             assert state(successor) == expected, point
@@ -110,27 +112,27 @@ def test_reconcile_killed_at_each_point(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_import_killed_at_each_point(sqlite_url: str, double: Double, step: int) -> None:
+def test_import_killed_at_each_point(sqlite_url: str, fake_stripe: FakeStripe, step: int) -> None:
     """And then run again, or not: what is marked by then is adopted by `reconcile`."""
-    with House(sqlite_url, double) as house:
-        house.save(double.account.token(), "user-0")
-        double.account.delete(house.save(double.account.token(), "user-1"))
-        house.change("user-1", stripe_customer_id=None, token_hash=None)
-        customers = {f"user-{number}": stray(double.account) for number in range(1, 4)}
-        hashes = {hash_of(house, subject).hex(): one for subject, one in customers.items()}
+    with Instance(sqlite_url, fake_stripe) as instance:
+        instance.save(fake_stripe.account.token(), "user-0")
+        fake_stripe.account.delete(instance.save(fake_stripe.account.token(), "user-1"))
+        instance.change("user-1", stripe_customer_id=None, token_hash=None)
+        customers = {f"user-{number}": stray(fake_stripe.account) for number in range(1, 4)}
+        hashes = {hash_of(instance, subject).hex(): one for subject, one in customers.items()}
     lines = [line(one, subject) for subject, one in customers.items()]
-    snapshot = Snapshot(Path(sqlite_url.removeprefix("sqlite:///")), double.account)
+    snapshot = Snapshot(Path(sqlite_url.removeprefix("sqlite:///")), fake_stripe.account)
     for point in range(0, MOST_POINTS, step):
-        with snapshot.restore(double) as house:
-            Interruption(house, point)
+        with snapshot.restore(fake_stripe) as instance:
+            Interruption(instance, point)
             try:
-                import_lines(house, *lines)
+                import_lines(instance, *lines)
             except Crash:
                 pass
             else:
                 break
-        with House(str(house.database.engine.url), double) as successor:
-            before = {one.id: dict(one.metadata) for one in double.account.live()}
+        with Instance(str(instance.database.engine.url), fake_stripe) as successor:
+            before = {one.id: dict(one.metadata) for one in fake_stripe.account.live()}
             reconcile(successor, delete=True)
             adopted = state(successor)
             for user, customer_id in hashes.items():

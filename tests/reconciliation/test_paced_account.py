@@ -5,9 +5,9 @@ import time
 from typing import Any
 
 import pytest
-from faults.double import Double
-from faults.house import House
-from faults.scripted import FAULTS, Fault, stripe_error
+from faults.call_faults import FAULTS, Fault, stripe_error
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 from support.reconciling import silent, stray, unpaced
 
 from app.customers.pacer import Pacer
@@ -33,11 +33,13 @@ def listed(account: PacedAccount) -> list[str]:
     return [customer.id for page in pages for customer in page]
 
 
-def test_each_call_takes_a_slot_and_a_change_takes_two(house: House, double: Double) -> None:
+def test_each_call_takes_a_slot_and_a_change_takes_two(
+    instance: Instance, fake_stripe: FakeStripe
+) -> None:
     """So at least half of Stripe's limit for changes is left to the service."""
     pacer = CountingPacer()
-    account = PacedAccount(house.stripe, silent, pacer)
-    customer_id = stray(double.account)
+    account = PacedAccount(instance.stripe, silent, pacer)
+    customer_id = stray(fake_stripe.account)
     account.retrieve(customer_id)
     assert pacer.slots == 1
     account.set_metadata(customer_id, {"a": "b"})
@@ -45,38 +47,40 @@ def test_each_call_takes_a_slot_and_a_change_takes_two(house: House, double: Dou
     account.delete(customer_id)
     assert pacer.slots == 5
     for _ in range(250):
-        stray(double.account)
+        stray(fake_stripe.account)
     assert len(listed(account)) == 250
     assert pacer.slots <= 5 + 4
 
 
-def test_pace_is_20_calls_a_second(house: House, double: Double) -> None:
+def test_pace_is_20_calls_a_second(instance: Instance, fake_stripe: FakeStripe) -> None:
     """Whichever threads make them."""
-    account = PacedAccount(house.stripe, silent)
-    customer_id = stray(double.account)
+    account = PacedAccount(instance.stripe, silent)
+    customer_id = stray(fake_stripe.account)
     began = time.monotonic()
     assert len(list(side_by_side(account.retrieve, [customer_id] * 10))) == 10
     assert time.monotonic() - began >= 9 / 20
 
 
 @pytest.mark.parametrize("fault", ["503", "429", "reset before execution", "truncated JSON"])
-def test_call_is_repeated(house: House, double: Double, fault: str) -> None:
+def test_call_is_repeated(instance: Instance, fake_stripe: FakeStripe, fault: str) -> None:
     """At first soon; and not for ever."""
-    account = unpaced(house)
-    customer_id = stray(double.account)
+    account = unpaced(instance)
+    customer_id = stray(fake_stripe.account)
     repeats = len(paced_account.PAUSES)
-    double.fail(FAULTS[fault], times=repeats, method="GET")
+    fake_stripe.fail(FAULTS[fault], times=repeats, method="GET")
     if fault == "429":
-        double.heal()
+        fake_stripe.heal()
         limited = stripe_error(429, "rate_limit")
-        double.fail(Fault(executed=False, answer=limited), times=0, method="GET")
+        fake_stripe.fail(Fault(executed=False, answer=limited), times=0, method="GET")
     assert account.retrieve(customer_id).id == customer_id
-    double.fail(FAULTS["503"], times=repeats + 1, method="GET")
+    fake_stripe.fail(FAULTS["503"], times=repeats + 1, method="GET")
     with pytest.raises(OutcomeUnknown):
         account.retrieve(customer_id)
 
 
-def test_pause_that_stripe_asks_for_is_kept(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pause_that_stripe_asks_for_is_kept(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paused: list[float] = []
     monkeypatch.setattr("app.reconciliation.paced_account.time.sleep", paused.append)
     failures = iter([OutcomeUnknown("slow down", retry_after=7), OutcomeUnknown("again")])
@@ -86,21 +90,21 @@ def test_pause_that_stripe_asks_for_is_kept(house: House, monkeypatch: pytest.Mo
             raise failure
         raise CustomerGone
 
-    monkeypatch.setattr(house.stripe, "retrieve", retrieve)
+    monkeypatch.setattr(instance.stripe, "retrieve", retrieve)
     shown: list[str] = []
-    account = PacedAccount(house.stripe, shown.append, CountingPacer())
+    account = PacedAccount(instance.stripe, shown.append, CountingPacer())
     with pytest.raises(CustomerGone):
         account.retrieve("cus_1")
     assert paused == [7, 0.01]
     assert shown == ["slow down; the next attempt is in 7 s"]
 
 
-def test_list_goes_on_after_a_failure(house: House, double: Double) -> None:
+def test_list_goes_on_after_a_failure(instance: Instance, fake_stripe: FakeStripe) -> None:
     """Each customer is on it once, also where many were created in one second."""
-    expected = [stray(double.account, age=age) for age in [50] * 150 + [40] * 3 + [30] * 150]
-    double.on_executed = None
+    expected = [stray(fake_stripe.account, age=age) for age in [50] * 150 + [40] * 3 + [30] * 150]
+    fake_stripe.on_executed = None
     calls = 0
-    created_between = house.stripe.created_between
+    created_between = instance.stripe.created_between
 
     def failing(*args: Any, **options: Any) -> Any:
         nonlocal calls
@@ -110,27 +114,29 @@ def test_list_goes_on_after_a_failure(house: House, double: Double) -> None:
                 raise OutcomeUnknown("no answer")
             yield customer
 
-    house.stripe.created_between = failing  # type: ignore[method-assign]
-    found = listed(unpaced(house))
+    instance.stripe.created_between = failing  # type: ignore[method-assign]
+    found = listed(unpaced(instance))
     assert calls >= 3
     assert sorted(found) == sorted(expected)
 
 
-def test_list_goes_on_although_a_customer_is_deleted(house: House, double: Double) -> None:
+def test_list_goes_on_although_a_customer_is_deleted(
+    instance: Instance, fake_stripe: FakeStripe
+) -> None:
     """Stripe goes on from the last customer of a page, which may not be there any more."""
-    expected = [stray(double.account, age=300 - number) for number in range(250)]
-    pages = unpaced(house).pages(0.0, time.time() + 100)
+    expected = [stray(fake_stripe.account, age=300 - number) for number in range(250)]
+    pages = unpaced(instance).pages(0.0, time.time() + 100)
     found = next(pages)
-    double.account.delete(found[-1].id)
+    fake_stripe.account.delete(found[-1].id)
     for page in pages:
         found += page
     assert sorted(one.id for one in found) == sorted(expected)
 
 
-def test_list_that_never_goes_on_ends(house: House, double: Double) -> None:
+def test_list_that_never_goes_on_ends(instance: Instance, fake_stripe: FakeStripe) -> None:
     for _ in range(150):
-        stray(double.account)
-    created_between = house.stripe.created_between
+        stray(fake_stripe.account)
+    created_between = instance.stripe.created_between
 
     def failing(*args: Any, **options: Any) -> Any:
         for number, customer in enumerate(created_between(*args, **options)):
@@ -138,22 +144,22 @@ def test_list_that_never_goes_on_ends(house: House, double: Double) -> None:
                 raise OutcomeUnknown("no answer")
             yield customer
 
-    house.stripe.created_between = failing  # type: ignore[method-assign]
+    instance.stripe.created_between = failing  # type: ignore[method-assign]
     with pytest.raises(OutcomeUnknown):
-        listed(unpaced(house))
+        listed(unpaced(instance))
 
 
 def test_side_by_side_keeps_the_order_and_ends_at_a_failure() -> None:
     """Nothing is begun after it."""
     begun: list[int] = []
 
-    def double(number: int) -> int:
+    def twice(number: int) -> int:
         begun.append(number)
         if number == 20:
             raise ValueError(number)
         return 2 * number
 
-    results = side_by_side(double, iter(range(1000)))
+    results = side_by_side(twice, iter(range(1000)))
     assert [next(results) for _ in range(20)] == [2 * number for number in range(20)]
     with pytest.raises(ValueError, match="20"):
         next(results)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.sandboxed import COMMAND, Printed, sandbox_of_its_own
+from support.sandbox_process import COMMAND, Printed, sandbox_of_its_own
 
 
 @pytest.fixture(scope="module")

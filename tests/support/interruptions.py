@@ -9,28 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from faults.account import Account
-from faults.double import Double
-from faults.house import Crash, House
+from faults.fake_stripe import FakeStripe
+from faults.instance import Crash, Instance
 from sqlalchemy import Connection
 
 CALLS = ("retrieve", "created_between", "set_metadata", "delete")
 
 
 class Interruption:
-    """Ends the work of a house at a point: before or after a call to Stripe, or a commit.
+    """Ends the work of an instance at a point: before or after a call to Stripe, or a commit.
 
     Args:
-        house: whose work it is.
+        instance: whose work it is.
         point: the number of the point; a run with fewer points comes to its end.
     """
 
-    def __init__(self, house: House, point: int) -> None:
+    def __init__(self, instance: Instance, point: int) -> None:
         self._left = point
         self._lock = threading.Lock()
         for call in CALLS:
-            setattr(house.stripe, call, self._around(getattr(house.stripe, call)))
-        self._writing = house.database.writing
-        house.database.writing = self._around_commit  # type: ignore[method-assign]
+            setattr(instance.stripe, call, self._around(getattr(instance.stripe, call)))
+        self._writing = instance.database.writing
+        instance.database.writing = self._around_commit  # type: ignore[method-assign]
 
     def _hit(self) -> None:
         with self._lock:
@@ -72,13 +72,13 @@ class Snapshot:
         self._account = copy.deepcopy(state)
         self._number = 0
 
-    def restore(self, double: Double) -> House:
-        """Return a house on a copy of the database, with Stripe as it was."""
+    def restore(self, fake_stripe: FakeStripe) -> Instance:
+        """Return an instance on a copy of the database, with Stripe as it was."""
         self._number += 1
         path = self._folder / f"copy-{self._number}.db"
         shutil.copy(self._database, path)
-        vars(double.account).update(copy.deepcopy(self._account))
-        return House(f"sqlite:///{path}", double)
+        vars(fake_stripe.account).update(copy.deepcopy(self._account))
+        return Instance(f"sqlite:///{path}", fake_stripe)
 
 
 # Parts of an account that are not its state.

@@ -18,7 +18,7 @@ UNUSED = IssuerKeys(KeySource(), {}, Metrics(), lambda: 0.0)
 REGISTRATION = Registration(1, 1, "Acme", frozenset({AUDIENCE}), is_test=False, keys=UNUSED)
 
 
-def believed(jwt: str, keys: Keys = KEYS, now: float = NOW) -> User:
+def verified_user(jwt: str, keys: Keys = KEYS, now: float = NOW) -> User:
     """Return the user of a JWT that one of the keys has signed."""
     parsed = parse(jwt)
     keys.check_signature(parsed)

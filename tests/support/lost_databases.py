@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from faults.auditor import Findings, audit
-from faults.double import Double
-from faults.house import Crash, House
-from faults.scripted import FAULTS
+from faults.call_faults import FAULTS
+from faults.fake_stripe import FakeStripe
+from faults.instance import Crash, Instance
 from sqlalchemy import func, insert, select, text, update
 from support.interruptions import Interruption
 from support.reconciling import hash_of, import_lines, line, reconcile, stray
@@ -55,7 +55,7 @@ class Operations:
 
     Args:
         url: of a migrated database.
-        double: Stripe.
+        fake_stripe: Stripe.
         chance: decides what happens.
         cards: how cards are saved.
 
@@ -64,20 +64,22 @@ class Operations:
         counts: how often what happened.
     """
 
-    def __init__(self, url: str, double: Double, chance: random.Random, cards: Cards) -> None:
+    def __init__(
+        self, url: str, fake_stripe: FakeStripe, chance: random.Random, cards: Cards
+    ) -> None:
         self.expected: dict[str, str] = {}
         self.forgotten: set[str] = set()
         self.counts: Counter[str] = Counter()
         self._url = url
-        self._double = double
+        self._fake_stripe = fake_stripe
         self._chance = chance
         self._cards = cards
         self._new = 0
         self._backup: tuple[Rows, dict[str, str]] | None = None
 
-    def house(self) -> House:
+    def instance(self) -> Instance:
         """Start another process."""
-        return House(self._url, self._double, cards=self._cards)
+        return Instance(self._url, self._fake_stripe, cards=self._cards)
 
     def happen(self) -> None:
         """Let one thing happen."""
@@ -97,21 +99,21 @@ class Operations:
         """Save a card; the answer of Stripe may be lost, unless the user is named."""
         is_lost = not subject and self._chance.random() < 0.2
         subject = subject or f"user-{self._chance.randrange(12)}"
-        with self.house() as house:
+        with self.instance() as instance:
             if is_lost:
-                self._double.fail(FAULTS["reset after execution"], times=None)
+                self._fake_stripe.fail(FAULTS["reset after execution"], times=None)
             try:
-                self.expected[subject] = house.save(self._double.account.token(), subject)
+                self.expected[subject] = instance.save(self._fake_stripe.account.token(), subject)
                 self.forgotten.discard(subject)
             except StripeUnavailable:
                 assert is_lost
                 self.counts["lost answers"] += 1
-            self._double.heal()
-            house.let_leases_expire()
+            self._fake_stripe.heal()
+            instance.let_leases_expire()
 
     def back_up(self) -> None:
-        with self.house() as house:
-            self._backup = read_all(house.database), dict(self.expected)
+        with self.instance() as instance:
+            self._backup = read_all(instance.database), dict(self.expected)
 
     def restore(self) -> None:
         """Restore the backup; sometimes a user saves a card before `reconcile` was run.
@@ -121,24 +123,24 @@ class Operations:
         if self._backup is None:
             return
         rows, _ = self._backup
-        with self.house() as house:
-            write_all(house.database, rows)
+        with self.instance() as instance:
+            write_all(instance.database, rows)
         if is_early := self._chance.random() < 0.5:
             self.save(self._chance.choice([*self.expected, "user-0"]))
         self.reconcile(delete=is_early)
 
     def lose(self) -> None:
         """Lose the database, and rebuild it from the installation's id alone."""
-        with self.house() as house:
-            lost = house.database.installation()
+        with self.instance() as instance:
+            lost = instance.database.installation()
             if not any(
                 one.metadata.get("coord_installation") == lost
-                for one in self._double.account.live()
+                for one in self._fake_stripe.account.live()
             ):
                 return
-            rows = read_all(house.database)
-            write_all(house.database, {**rows, "users": [], "refusals": []})
-            with house.database.writing() as connection:
+            rows = read_all(instance.database)
+            write_all(instance.database, {**rows, "users": [], "refusals": []})
+            with instance.database.writing() as connection:
                 connection.execute(update(installation).values(id="0" * 32))
         # The backup is of the other installation.
         self._backup = None
@@ -148,14 +150,14 @@ class Operations:
         """Import customers of users who have none, killed at some point, and again."""
         self._new += 1
         subjects = [f"import-{self._new}-{number}" for number in range(3)]
-        customers = {subject: stray(self._double.account) for subject in subjects}
+        customers = {subject: stray(self._fake_stripe.account) for subject in subjects}
         lines = [line(one, subject) for subject, one in customers.items()]
-        with self.house() as house:
-            Interruption(house, self._chance.randrange(MOST_POINTS // 2))
+        with self.instance() as instance:
+            Interruption(instance, self._chance.randrange(MOST_POINTS // 2))
             with contextlib.suppress(Crash):
-                import_lines(house, *lines)
-        with self.house() as house:
-            assert not any(one.is_left for one in import_lines(house, *lines))
+                import_lines(instance, *lines)
+        with self.instance() as instance:
+            assert not any(one.is_left for one in import_lines(instance, *lines))
         self.expected.update(customers)
 
     def forget(self) -> None:
@@ -163,60 +165,60 @@ class Operations:
         if not self.expected:
             return
         subject = self._chance.choice(list(self.expected))
-        with self.house() as house:
-            owner = hash_of(house, subject)
-            with house.database.reading() as connection:
+        with self.instance() as instance:
+            owner = hash_of(instance, subject)
+            with instance.database.reading() as connection:
                 user_id = connection.scalar(select(users.c.id).where(users.c.user_hash == owner))
             assert user_id is not None
-            house.forgetting.forget(user_id)
+            instance.forgetting.forget(user_id)
         del self.expected[subject]
         self.forgotten.add(subject)
 
     def reconcile(self, *, delete: bool = False, rebuilt: str | None = None) -> None:
         """Reconcile, killed at some point, and again; then nothing is lost."""
-        before = {one.id for one in self._double.account.live()}
-        with self.house() as house:
-            Interruption(house, self._chance.randrange(MOST_POINTS))
+        before = {one.id for one in self._fake_stripe.account.live()}
+        with self.instance() as instance:
+            Interruption(instance, self._chance.randrange(MOST_POINTS))
             try:
-                self._run(house, delete, rebuilt)
+                self._run(instance, delete, rebuilt)
             except Crash:
                 self.counts["kills"] += 1
-        with self.house() as house:
-            house.let_leases_expire()
-            found = self._run(house, delete, rebuilt)
+        with self.instance() as instance:
+            instance.let_leases_expire()
+            found = self._run(instance, delete, rebuilt)
             assert not any(one.is_left for one in found) or not delete, found
-            self._check(house)
-        after = {one.id for one in self._double.account.live()}
+            self._check(instance)
+        after = {one.id for one in self._fake_stripe.account.live()}
         assert delete or before <= after
         self.counts["deleted"] += len(before - after)
         assert set(self.expected.values()) <= after
 
-    def _run(self, house: House, delete: bool, rebuilt: str | None) -> list[Finding]:
+    def _run(self, instance: Instance, delete: bool, rebuilt: str | None) -> list[Finding]:
         if rebuilt is None:
-            return reconcile(house, delete=delete)
+            return reconcile(instance, delete=delete)
 
         def claim() -> None:
-            claim_installation(house.database, rebuilt)
+            claim_installation(instance.database, rebuilt)
 
-        return reconcile(house, delete=delete, installation=rebuilt, claim=claim)
+        return reconcile(instance, delete=delete, installation=rebuilt, claim=claim)
 
-    def _check(self, house: House) -> None:
-        with house.database.reading() as connection:
+    def _check(self, instance: Instance) -> None:
+        with instance.database.reading() as connection:
             rows = connection.execute(select(users)).all()
         stored = {bytes(row.user_hash): row.stripe_customer_id for row in rows}
         for subject, customer_id in self.expected.items():
-            assert stored.get(hash_of(house, subject)) == customer_id, subject
+            assert stored.get(hash_of(instance, subject)) == customer_id, subject
 
     def end(self) -> Findings:
         """Let each user save one more card, and compare all with Stripe."""
-        with self.house() as house:
-            reconcile(house, delete=True)
+        with self.instance() as instance:
+            reconcile(instance, delete=True)
             for subject in [*self.expected, *self.forgotten]:
-                token = self._double.account.token()
-                saved = house.save(token, subject)
+                token = self._fake_stripe.account.token()
+                saved = instance.save(token, subject)
                 assert saved == self.expected.get(subject, saved), subject
-            assert reconcile(house, delete=True) == []
-            return audit(house.database.engine, self._double.account, house.acknowledged)
+            assert reconcile(instance, delete=True) == []
+            return audit(instance.database.engine, self._fake_stripe.account, instance.acknowledged)
 
 
 def seed() -> int:

@@ -1,4 +1,4 @@
-"""Runs `reconcile` and `import` on a house of the fault tests, and prepares what they find."""
+"""Runs `reconcile` and `import` on an instance of the fault tests, and prepares what they find."""
 
 import json
 import secrets
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from faults.account import Account
-from faults.double import Double
-from faults.house import House
+from faults.call_faults import FAULTS
+from faults.fake_stripe import FakeStripe
+from faults.instance import Instance
 from faults.records import Customer
-from faults.scripted import FAULTS
 from sqlalchemy import update
 
 from app.customers.pacer import Pacer
@@ -34,13 +34,13 @@ def silent(_words: str) -> None:
     """Show no progress."""
 
 
-def unpaced(house: House) -> PacedAccount:
-    """Return the account of a house, without the pace."""
-    return PacedAccount(house.stripe, silent, Pacer(threading.Event(), 1e6))
+def unpaced(instance: Instance) -> PacedAccount:
+    """Return the account of an instance, without the pace."""
+    return PacedAccount(instance.stripe, silent, Pacer(threading.Event(), 1e6))
 
 
 def begin(
-    house: House,
+    instance: Instance,
     *,
     dry: bool = False,
     delete: bool = False,
@@ -51,12 +51,12 @@ def begin(
     """Begin a run, as the command does."""
 
     def settle_attempts() -> Iterator[Finding]:
-        return settle_open_attempts(house.customers, house.upkeep, dry_run=dry)
+        return settle_open_attempts(instance.customers, instance.upkeep, dry_run=dry)
 
     run = Reconciliation(
-        house.database,
-        unpaced(house),
-        installation or house.database.installation(),
+        instance.database,
+        unpaced(instance),
+        installation or instance.database.installation(),
         settle_attempts,
         dry_run=dry,
         delete=delete,
@@ -65,9 +65,9 @@ def begin(
     return run.run(claim)
 
 
-def reconcile(house: House, **options: Any) -> list[Finding]:
+def reconcile(instance: Instance, **options: Any) -> list[Finding]:
     """Run to the end."""
-    return list(begin(house, **options))
+    return list(begin(instance, **options))
 
 
 def told(findings: list[Finding]) -> list[tuple[str, str, bool]]:
@@ -80,9 +80,9 @@ def kinds(findings: list[Finding]) -> list[str]:
     return [one.kind for one in findings]
 
 
-def hash_of(house: House, subject: str) -> bytes:
+def hash_of(instance: Instance, subject: str) -> bytes:
     """Return the hash of a user of the one partner."""
-    return user_hash(house.database.installation(), PARTNER, ISSUER, subject)
+    return user_hash(instance.database.installation(), PARTNER, ISSUER, subject)
 
 
 def stray(
@@ -114,30 +114,30 @@ def stray(
     return one.id
 
 
-def stray_of(house: House, subject: str = "user-1", **options: Any) -> str:
+def stray_of(instance: Instance, subject: str = "user-1", **options: Any) -> str:
     """Put a customer of a user on the account that no row knows."""
-    user = hash_of(house, subject).hex()
-    return stray(house.double.account, house.database.installation(), user, **options)
+    user = hash_of(instance, subject).hex()
+    return stray(instance.fake_stripe.account, instance.database.installation(), user, **options)
 
 
-def mark_as_version_1(house: House, customer_id: str, row_id: int) -> None:
+def mark_as_version_1(instance: Instance, customer_id: str, row_id: int) -> None:
     """Give a customer the metadata that version 1.0 wrote."""
-    metadata = house.double.account.customers[customer_id].metadata
+    metadata = instance.fake_stripe.account.customers[customer_id].metadata
     metadata.pop("coord_started", None)
     metadata["coord_user"] = str(row_id)
 
 
-def forget_row(house: House, subject: str = "user-1") -> None:
+def forget_row(instance: Instance, subject: str = "user-1") -> None:
     """Let the database forget a user, as one does that was restored from a backup."""
-    row = house.row(subject)
-    with house.database.writing() as connection:
+    row = instance.row(subject)
+    with instance.database.writing() as connection:
         connection.execute(refusals.delete().where(refusals.c.user_id == row.id))
         connection.execute(users.delete().where(users.c.id == row.id))
 
 
-def hide_subjects(house: House) -> None:
+def hide_subjects(instance: Instance) -> None:
     """Let rows be as they are after they were rebuilt: known by their hash only."""
-    with house.database.writing() as connection:
+    with instance.database.writing() as connection:
         connection.execute(update(users).values(issuer_id=None, subject=None))
 
 
@@ -148,19 +148,19 @@ def line(customer_id: str, subject: str = "user-1", **more: str) -> bytes:
 
 
 def import_lines(
-    house: House, *lines: bytes, progress: Callable[[str], None] = silent
+    instance: Instance, *lines: bytes, progress: Callable[[str], None] = silent
 ) -> list[Imported]:
     """Import lines, as the command does."""
-    house.user()
-    return list(Import(house.database, unpaced(house), progress).run(lines))
+    instance.user()
+    return list(Import(instance.database, unpaced(instance), progress).run(lines))
 
 
-def leave_open(house: House, double: Double, subject: str = "user-1") -> str:
+def leave_open(instance: Instance, fake_stripe: FakeStripe, subject: str = "user-1") -> str:
     """Save a card that Stripe takes, without ever answering."""
-    token = double.account.token()
-    double.fail(FAULTS["reset after execution"], times=None)
+    token = fake_stripe.account.token()
+    fake_stripe.fail(FAULTS["reset after execution"], times=None)
     with pytest.raises(StripeUnavailable):
-        house.save(token, subject)
-    double.heal()
-    house.let_leases_expire()
+        instance.save(token, subject)
+    fake_stripe.heal()
+    instance.let_leases_expire()
     return token

@@ -7,7 +7,7 @@ has the form of all errors and the headers of all responses, and repeats nothing
 from collections.abc import Iterator
 
 import pytest
-from support.attacked import BODY, CHUNKED, MARK, Target, attacked, problem, statuses
+from support.attack_target import BODY, CHUNKED, MARK, Target, attacked, problem, statuses
 from support.serving import PATH
 
 

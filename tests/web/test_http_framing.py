@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.attacked import BODY, CHUNKED, DEADLINE, MARK, Target, attacked, problem, statuses
+from support.attack_target import BODY, CHUNKED, DEADLINE, MARK, Target, attacked, problem, statuses
 
 
 @pytest.fixture(scope="module")
