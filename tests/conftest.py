@@ -60,7 +60,7 @@ def machine(
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgreSql]:
-    """Give a real PostgreSQL that ends with the session."""
+    """Yield a real PostgreSQL that ends with the session."""
     server = PostgreSql(int(os.environ.get("POSTGRESQL_VERSION", OLDER)))
     yield server
     server.stop()
@@ -97,7 +97,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """Give an open database."""
+    """Yield an open database."""
     opened = Database(database_url)
     yield opened
     opened.close()
@@ -105,14 +105,14 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def standin() -> Iterator[StandIn]:
-    """Give a stand-in for Stripe that listens on a socket."""
+    """Yield a stand-in for Stripe that listens on a socket."""
     with StandIn() as running:
         yield running
 
 
 @pytest.fixture
 def settings(database_url: str, standin: StandIn) -> Settings:
-    """Give settings for a service with that database and that stand-in."""
+    """Return settings for a service with that database and that stand-in."""
     return Settings(
         database_url=database_url,
         stripe_secret_key="sk_test_4eC39HqLyjWDarjtT1zdp7dc",
@@ -124,20 +124,20 @@ def settings(database_url: str, standin: StandIn) -> Settings:
 
 @pytest.fixture
 def partner(database: Database) -> Partner:
-    """Give a partner with an issuer and an access key."""
+    """Return a partner with an issuer and an access key."""
     return Partner(database)
 
 
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Service]:
-    """Give the service, listening on a socket of this machine."""
+    """Yield the service, listening on a socket of this machine."""
     with Service(settings) as running:
         yield running
 
 
 @pytest.fixture
 def caller(service: Service, partner: Partner) -> Iterator[Caller]:
-    """Give a caller with valid credentials."""
+    """Yield a caller with valid credentials."""
     with Caller(service.url, partner) as calling:
         yield calling
 

@@ -24,6 +24,7 @@ def block(mark: str) -> str:
 
 
 def test_path_and_function_are_enough(tmp_path: Path) -> None:
+    """The sandbox then serves the operation."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "app", tmp_path / "app", ignore=ignored)
     shutil.copytree(ROOT / "openapi", tmp_path / "app/openapi", ignore=ignored)

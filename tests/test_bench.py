@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic, where it decides whether a target is met."""
+"""The benchmark's arithmetic, which decides whether a target is met."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from bench.readme import BEGIN, END, with_figures
 from bench.table import markdown, rows
 
 
-def test_spread_tells_median_and_extremes() -> None:
+def test_spread_shows_median_and_extremes() -> None:
     assert Spread.of([3.0, 1.0, 2.0, 10.0]) == Spread(1.0, 2.5, 10.0)
-    assert Spread(1.0, 2.5, 10.0).told(".1f", " ms") == "2.5 ms [1.0 to 10.0]"
+    assert Spread(1.0, 2.5, 10.0).formatted(".1f", " ms") == "2.5 ms [1.0 to 10.0]"
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_percentile_is_a_value_that_was_measured(percent: float, value: float) -
 
 
 def test_ratio_is_to_the_best_of_the_same_round() -> None:
-    """A minute in which all were slow says nothing of any."""
+    """A minute in which the machine was slow affects all servers alike."""
     assert ratios([300.0, 30.0], [[100.0, 15.0], [150.0, 10.0]]) == [2.0, 2.0]
     with pytest.raises(ValueError, match="shorter"):
         ratios([300.0, 30.0], [[100.0]])
@@ -40,7 +40,7 @@ def test_what_is_possible_is_bounded_by_the_core_and_by_the_callers() -> None:
 
 
 def results(ours: dict[str, float], peer: dict[str, float]) -> dict[str, Any]:
-    """Give what was measured in three rounds, all alike."""
+    """Return the measurements of three equal rounds."""
     turn = dict.fromkeys(HAND_WRITTEN, peer) | {OURS: ours}
     turn[FLOOR] = {"rate": 1000.0, "cpu_ms": 0.5, "peak_mb": 40.0, "ready_s": 0.1}
     machine = {"python": "3.11", "cores": 2, "processor": "p", "load_before": 0.1}
@@ -53,10 +53,10 @@ BAD = {"rate": 440.0, "cpu_ms": 2.1, "slow_rate": 150.0, "peak_mb": 100.0, "read
 
 
 @pytest.mark.parametrize(("ours", "met"), [(GOOD, True), (BAD, False)])
-def test_target_is_met_or_it_is_said_that_it_is_not(ours: dict[str, float], met: bool) -> None:
-    told = [row for row in rows(results(ours, PEER)) if row.met is not None]
-    assert len(told) == 5
-    assert {row.met for row in told} == {met}
+def test_each_target_is_met_or_reported_as_missed(ours: dict[str, float], met: bool) -> None:
+    result = [row for row in rows(results(ours, PEER)) if row.met is not None]
+    assert len(result) == 5
+    assert {row.met for row in result} == {met}
 
 
 def test_aim_beyond_a_target_is_told_apart() -> None:
@@ -67,7 +67,7 @@ def test_aim_beyond_a_target_is_told_apart() -> None:
 
 
 def slow_results(**other: Any) -> dict[str, Any]:
-    """Give what was measured on slow days, all of it good unless it is said otherwise."""
+    """Return good measurements with a slow Stripe, with some changed."""
     day = {"callers": 10, "answered": 10, "stripe_s": 10.0, "slowest_s": 11.9, "peak_mb": 149.0}
     beyond = {
         "refused_p99_ms": 99.0,
@@ -102,10 +102,10 @@ def test_each_target_of_slow_days_can_be_missed(other: dict[str, Any], missed: i
     assert sum(row.met is False for row in rows(slow_results(**other))) == missed
 
 
-def test_pace_and_share_of_a_core_are_told() -> None:
-    told = {row.what: row for row in rows(slow_results(rate=25.0, cpu_percent=9.04))}
-    assert "25 requests/s, Stripe at 300 ms: our own time, median" in told
-    assert told["the same: share of one core"].measured == "9.0 % [9.0 to 9.0]"
+def test_pace_and_share_of_a_core_are_reported() -> None:
+    result = {row.what: row for row in rows(slow_results(rate=25.0, cpu_percent=9.04))}
+    assert "25 requests/s, Stripe at 300 ms: our own time, median" in result
+    assert result["the same: share of one core"].measured == "9.0 % [9.0 to 9.0]"
 
 
 def test_instructions_stand_beside_the_times() -> None:
@@ -119,8 +119,8 @@ def test_growth_is_against_the_fewest_users(ms: float, met: bool) -> None:
     by_users = {"1000": [{"stored_ms": 5.0, "new_ms": 5.0}], "10000000": [{"stored_ms": ms}]}
     by_users["10000000"][0]["new_ms"] = ms
     growth = {"by_users": by_users, "bytes_for_a_user": 300.0, "cores": 2, "by_workers": {}}
-    told = [row for row in rows(results(GOOD, PEER) | {"growth": growth}) if "stored" in row.what]
-    assert [row.met for row in told] == [met, met]
+    result = [row for row in rows(results(GOOD, PEER) | {"growth": growth}) if "stored" in row.what]
+    assert [row.met for row in result] == [met, met]
 
 
 def test_figures_in_the_readme_are_written_anew_and_nothing_else() -> None:
@@ -137,9 +137,9 @@ def test_figures_in_the_readme_are_written_anew_and_nothing_else() -> None:
 
 
 def test_table_has_a_line_for_each_server() -> None:
-    told = markdown(results(GOOD, PEER))
+    result = markdown(results(GOOD, PEER))
     for label in LABELS.values():
-        assert told.count(f"| {label} |") == 1
+        assert result.count(f"| {label} |") == 1
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_table_has_a_line_for_each_server() -> None:
         ('{"customer_id": "cus_7"}', False),
     ],
 )
-def test_answer_of_another_user_is_no_success(tmp_path: Any, body: str, is_right: bool) -> None:
+def test_response_for_another_user_is_an_error(tmp_path: Any, body: str, is_right: bool) -> None:
     callers = tmp_path / "callers"
     callers.write_text("key\njwt\n")
     run = Run(Load(1, str(callers)))
@@ -179,8 +179,8 @@ def test_cost_of_a_called_function_is_not_counted_for_its_caller() -> None:
 
 def test_interpreter_is_divided_by_bytecodes() -> None:
     libraries = {"/lib/libpython.so": 80.0, "/lib/libc.so": 20.0, "/lib/libsqlite3.so.0": 7.0}
-    told = layers.divided(libraries, {layers.RULE: 30, layers.FLASK: 10})
-    assert told == {layers.RULE: 75.0, layers.FLASK: 25.0, layers.SQLITE: 7.0}
+    result = layers.divided(libraries, {layers.RULE: 30, layers.FLASK: 10})
+    assert result == {layers.RULE: 75.0, layers.FLASK: 25.0, layers.SQLITE: 7.0}
 
 
 @pytest.mark.parametrize(

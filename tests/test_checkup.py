@@ -1,4 +1,4 @@
-"""What `coord-users check` finds out about the database, the issuers and Stripe."""
+"""What `coord-users check` reports on the database, the issuers and Stripe."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,20 +23,20 @@ def results(settings: Settings, url: str) -> dict[str, Result]:
 
 
 def test_database_of_one_node(settings: Settings) -> None:
-    """An operator sees that the disk is the only copy, which is not a fault."""
+    """The report says that the disk is the only copy, which is not an error."""
     found = results(settings, settings.database_url)
     assert found["database"].trouble == found["commits"].trouble == ""
     assert found["commits"].state.startswith("local. There is no standby")
 
 
-def test_database_that_takes_no_writes(settings: Settings) -> None:
+def test_read_only_database_is_reported(settings: Settings) -> None:
     path = settings.database_url.removeprefix("sqlite:///")
     found = results(settings, f"sqlite:///file:{path}?mode=ro&uri=true")
     assert "takes no writes" in found["database"].trouble
     assert found["migrations"].trouble == ""
 
 
-def test_unusable_url_hides_nothing_else(settings: Settings) -> None:
+def test_invalid_url_does_not_hide_other_results(settings: Settings) -> None:
     found = results(settings, "postgresql://u:p@secret@h/users")
     assert "DATABASE_URL" in found["database"].trouble
     assert "secret" not in found["database"].trouble
@@ -54,7 +54,7 @@ def test_database_without_unicode(settings: Settings, postgres: PostgreSql) -> N
 
 
 def test_durability(settings: Settings, postgres: PostgreSql) -> None:
-    """Commits that a crash of one node loses are a fault; else the state says what may be lost."""
+    """Commits that a crash of one node loses are an error; else it states what may be lost."""
     url = postgres.create("check_durability")
     found = results(settings, url)["commits"]
     assert "A crash loses the last saves" in found.trouble
@@ -67,7 +67,7 @@ def test_durability(settings: Settings, postgres: PostgreSql) -> None:
     postgres.drop("check_durability")
 
 
-def test_everything_is_in_order(settings: Settings, database: Database) -> None:
+def test_good_configuration_has_no_errors(settings: Settings, database: Database) -> None:
     with JwksServer(signer(kid="k").jwk) as server:
         for issuer, source in ((ISSUER, KeySource(server.url)), ("https://b/", SECRET)):
             add_registration(database, "Acme", issuer, ["a"], source)
@@ -80,7 +80,7 @@ def test_everything_is_in_order(settings: Settings, database: Database) -> None:
 
 
 def test_issuers_whose_keys_cannot_be_used(settings: Settings, database: Database) -> None:
-    """Weak by now, out of reach, or none of use: each issuer's reason is told."""
+    """Too short, out of reach, or unusable: each issuer's reason is reported."""
     with JwksServer(signer(kid="k").jwk) as server:
         for name, source in (("none", KeySource(server.url)), ("weak", SECRET)):
             add_registration(database, "Acme", f"https://{name}/", ["a"], source)
@@ -95,8 +95,8 @@ def test_issuers_whose_keys_cannot_be_used(settings: Settings, database: Databas
     assert "cannot be fetched" in away.trouble
 
 
-def test_keys_that_are_not_used_are_told(settings: Settings, database: Database) -> None:
-    """An odd one is no fault of the configuration; a private one is an emergency."""
+def test_skipped_keys_are_reported(settings: Settings, database: Database) -> None:
+    """An unusable key is not an error; a private one is, as the issuer must replace it."""
     with JwksServer(signer(kid="k").jwk, {"kty": "new", "kid": "odd"}) as server:
         add_registration(database, "Acme", ISSUER, ["a"], KeySource(server.url))
         odd = results(settings, settings.database_url)[f"issuer {ISSUER} of Acme"]
@@ -120,7 +120,7 @@ def test_without_partners(settings: Settings) -> None:
 
 
 def test_stripe_that_does_not_answer_or_refuses(settings: Settings) -> None:
-    """No key, a wrong key, or out of reach: told without the key."""
+    """No key, a wrong key, or unreachable: reported without the key."""
 
     def trouble(**changed: Any) -> str:
         return {result.what: result for result in check(replace(settings, **changed))}[
@@ -135,7 +135,7 @@ def test_stripe_that_does_not_answer_or_refuses(settings: Settings) -> None:
 
 
 def test_database_that_is_empty_or_out_of_reach(settings: Settings, tmp_path: Path) -> None:
-    """What cannot be checked is left out; the rest is told all the same."""
+    """Checks that cannot run are left out; the others are reported."""
     empty = results(settings, f"sqlite:///{tmp_path}/empty.db")
     assert "coord-users migrate" in empty["migrations"].trouble
     away = results(settings, "sqlite:////nowhere/at/all.db")

@@ -1,4 +1,4 @@
-"""The command: results on stdout, all else on stderr, exit status 0 or not."""
+"""The command: results on stdout, everything else on stderr, exit status 0 or not."""
 
 import json
 import subprocess
@@ -56,15 +56,15 @@ def jwks_file(folder: Path) -> str:
     ],
 )
 def test_help(words: list[str]) -> None:
-    """Each command explains itself."""
+    """Each command has a help text."""
     done = run(*words, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: coord-users")
     assert done.stderr == ""
 
 
-def test_from_nothing_to_a_partner_with_a_key(tmp_path: Path) -> None:
-    """Migrate, register, make a key: it is alone on stdout, and not in the database."""
+def test_migrate_register_and_create_an_access_key(tmp_path: Path) -> None:
+    """The key is printed alone on stdout, and is not in the database."""
     url = f"sqlite:///{tmp_path}/users.db"
     assert run("migrate", DATABASE_URL=url).returncode == 0
     added = run(
@@ -98,10 +98,10 @@ def test_from_nothing_to_a_partner_with_a_key(tmp_path: Path) -> None:
         (["access-key", "create", "Nobody"], {}, "not migrated"),
     ],
 )
-def test_what_stops_a_command(
+def test_error_is_one_line_on_stderr(
     tmp_path: Path, words: list[str], environ: dict[str, str], said: str
 ) -> None:
-    """One clear line on stderr, nothing on stdout, and no trace."""
+    """Nothing on stdout, and no traceback."""
     url = {"DATABASE_URL": f"sqlite:///{tmp_path}/users.db"}
     done = run(*words, **{**url, **environ})
     assert done.returncode != 0
@@ -111,7 +111,7 @@ def test_what_stops_a_command(
 
 
 def test_check(tmp_path: Path, database_url: str, partner: Partner, standin: StandIn) -> None:
-    """Exit 0 where all is fine; else 1, and each trouble is named."""
+    """Exit status 0 if all is well, else 1, and each problem is named."""
     good = {
         "DATABASE_URL": database_url,
         "STRIPE_SECRET_KEY": KEY,
@@ -128,7 +128,7 @@ def test_check(tmp_path: Path, database_url: str, partner: Partner, standin: Sta
 
 
 def test_reconcile(database_url: str, caller: Caller, standin: StandIn, settings: Any) -> None:
-    """Nothing to do: exit 0. Something left: exit 1. A dry run changes nothing."""
+    """Exit status 0 if nothing is to be done, 1 if something is left. A dry run changes nothing."""
     environ = {
         "DATABASE_URL": database_url,
         "STRIPE_SECRET_KEY": settings.stripe_secret_key,
@@ -145,7 +145,7 @@ def test_reconcile(database_url: str, caller: Caller, standin: StandIn, settings
 def test_serve(
     tmp_path: Path, settings: Settings, partner: Partner, standin: StandIn, workers: str
 ) -> None:
-    """It serves with one worker or several, and ends on SIGTERM with exit status 0."""
+    """It serves with one worker or several, and exits with 0 on SIGTERM."""
     log = tmp_path / "log"
     with (
         serving(settings, log, "--workers", workers) as server,
@@ -156,7 +156,7 @@ def test_serve(
 
 
 def test_help_imports_click_and_nothing_else() -> None:
-    """A person waits for it: all that the commands need would take ten times as long."""
+    """All that the commands import would take ten times as long."""
     program = (
         "import sys; from app.cli import main; main(['--help'], standalone_mode=False);"
         "print(*{name.partition('.')[0] for name in sys.modules if 'editable' not in name})"
@@ -178,8 +178,8 @@ def test_help_imports_click_and_nothing_else() -> None:
     assert modules - {"__main__", "coverage"} == {"app", "click"}
 
 
-def test_terminal_that_does_not_have_all_letters(tmp_path: Path, database_url: str) -> None:
-    """As one in latin-1: it shows escapes for the others, and the command does not fail."""
+def test_terminal_without_unicode_shows_escapes(tmp_path: Path, database_url: str) -> None:
+    """In latin-1, for example, the command does not fail."""
     added = run(
         *("partner", "add", "\u7528\u6237", "--issuer", "https://acme.example/"),
         *("--audience", AUDIENCE, "--jwks-file", jwks_file(tmp_path)),
@@ -192,7 +192,7 @@ def test_terminal_that_does_not_have_all_letters(tmp_path: Path, database_url: s
 
 
 def test_database_that_cannot_be_reached() -> None:
-    """One line says so, and tells no password."""
+    """One line reports it, without the password."""
     url = "postgresql://coord:secret@127.0.0.1:9/users"
     done = run("users", DATABASE_URL=url)
     assert done.returncode == 1

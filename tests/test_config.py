@@ -1,4 +1,4 @@
-"""A missing or senseless value stops the start with one clear line, which repeats no value."""
+"""A missing or invalid variable stops the start with one line, which does not repeat the value."""
 
 import os
 from pathlib import Path
@@ -9,22 +9,22 @@ from app.config import Settings
 from app.errors import ConfigurationError
 
 
-def test_defaults_make_sense() -> None:
+def test_only_the_key_is_required() -> None:
     """Nothing has to be set but the key."""
     settings = Settings.from_environ({})
     assert settings == Settings()
     assert settings.database_url == "sqlite:///coord-users.db"
 
 
-def test_empty_value_is_not_set() -> None:
-    """As compose files set what the operator left out; but lists may be empty."""
+def test_empty_value_counts_as_unset() -> None:
+    """As compose files set variables that the operator left out. Lists may be empty."""
     names = ("DATABASE_URL", "STRIPE_TIMEOUT", "LOG_FORMAT", "WEB_CONCURRENCY", "DATABASE_URL_FILE")
     assert Settings.from_environ(dict.fromkeys(names, " ")) == Settings()
     assert Settings.from_environ({"TRUSTED_PROXIES": ""}).trusted_proxies == ()
 
 
 def test_values_are_read() -> None:
-    """Each variable reaches its setting."""
+    """Each variable sets its field."""
     settings = Settings.from_environ(
         {
             "DATABASE_URL": "postgresql://db/users",
@@ -109,8 +109,8 @@ def test_values_are_read() -> None:
         ("REFUSALS_PER_USER", "none"),
     ],
 )
-def test_senseless_value(name: str, value: str) -> None:
-    """The line names the variable; whatever it holds may be a secret in the wrong place."""
+def test_invalid_value_is_refused(name: str, value: str) -> None:
+    """The line names the variable only: a secret may have been put into the wrong one."""
     with pytest.raises(ConfigurationError, match=name) as raised:
         Settings.from_environ({name: value})
     assert "\n" not in str(raised.value)
@@ -122,7 +122,7 @@ def test_senseless_value(name: str, value: str) -> None:
     ["", "pk_live_x", "hunter2", "sk_live_x y", "sk_live_\u00e4", "sk_", "sk_live_x\nsk_live_y"],
 )
 def test_key_of_the_wrong_kind(key: str) -> None:
-    """Nor does the line repeat a part of the key."""
+    """The line does not repeat any part of the key."""
     with pytest.raises(ConfigurationError, match="STRIPE_SECRET_KEY") as raised:
         Settings.from_environ({"STRIPE_SECRET_KEY": key}).require_stripe_key()
     assert not key or key == "sk_" or key not in str(raised.value)
@@ -130,7 +130,7 @@ def test_key_of_the_wrong_kind(key: str) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    """Settings that are printed hold neither the key nor the database's password."""
+    """The repr of the settings has neither the key nor the database's password."""
     shown = repr(Settings(stripe_secret_key="sk_live_x", database_url="postgresql://a:hunter2@b/c"))
     assert "sk_live_x" not in shown
     assert "hunter2" not in shown
@@ -141,7 +141,7 @@ def test_secrets_are_not_shown() -> None:
     [("DATABASE_URL", "postgresql://a:hunter2@b/c"), ("STRIPE_SECRET_KEY", "sk_live_x")],
 )
 def test_secret_from_a_file(name: str, value: str, tmp_path: Path) -> None:
-    """As Docker and Kubernetes mount secrets; the last newline is the editor's."""
+    """As Docker and Kubernetes mount secrets; a trailing newline is dropped."""
     file = tmp_path / "secret"
     file.write_text(value + "\n")
     settings = Settings.from_environ({name: "", f"{name}_FILE": str(file)})
@@ -150,7 +150,7 @@ def test_secret_from_a_file(name: str, value: str, tmp_path: Path) -> None:
 
 
 def test_file_of_a_secret_that_cannot_be_read(tmp_path: Path) -> None:
-    """One line says why; the secret itself may be what the variable holds by mistake."""
+    """One line states the reason, without the value, which may be the secret itself."""
     binary, empty = tmp_path / "binary", tmp_path / "empty"
     binary.write_bytes(b"\xff")
     empty.write_text("\n")
@@ -167,7 +167,7 @@ def test_file_of_a_secret_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_secret_that_is_given_twice(tmp_path: Path) -> None:
-    """Neither of two secrets is silently ignored."""
+    """One of two would be ignored silently."""
     file = tmp_path / "secret"
     file.write_text("sk_live_x")
     environ = {"STRIPE_SECRET_KEY": "sk_live_y", "STRIPE_SECRET_KEY_FILE": str(file)}

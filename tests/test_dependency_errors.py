@@ -1,4 +1,4 @@
-"""Errors that Stripe, rate limits, load or the database cause, each as documented."""
+"""Errors caused by Stripe, the database, rate limits or load, each as documented."""
 
 import dataclasses
 import threading
@@ -17,7 +17,7 @@ from app.storage.database import Database
 
 
 def test_token_unknown(caller: Caller) -> None:
-    """422 resource_missing; the detail says how to target a token at Coord's account."""
+    """422 resource_missing; `detail` says how to create a token for Coord's account."""
     problem = assert_problem(caller.save("tok_unknown"), 422, "resource_missing")
     assert "Stripe-Account" in problem["detail"]
 
@@ -43,7 +43,7 @@ def test_too_many_refused_cards(settings: Settings, partner: Partner) -> None:
 
 
 def let_refusals_age(database: Database, seconds: float) -> None:
-    """Do what time would."""
+    """Set the refusals back by a time."""
     with database.writing() as connection:
         connection.execute(text(f"update refusals set refused_at = refused_at - {seconds}"))
 
@@ -53,7 +53,7 @@ def let_refusals_age(database: Database, seconds: float) -> None:
 def test_window_of_refused_cards_slides(
     settings: Settings, partner: Partner, database: Database, limit: str
 ) -> None:
-    """`Retry-After` tells when the oldest refused card is forgotten; then another try is taken."""
+    """`Retry-After` states when the oldest refusal leaves the window; then one try is allowed."""
     strict = dataclasses.replace(settings, **{limit: 2})
     with Service(strict) as service, Caller(service.url, partner) as caller:
         assert caller.save("tok_chargeDeclined").status_code == 402
@@ -78,7 +78,7 @@ def test_too_many_refused_cards_of_a_partner(settings: Settings, partner: Partne
 
 
 def test_stripe_unreachable(settings: Settings, partner: Partner) -> None:
-    """503 stripe_unavailable: the outcome is unknown, as far as anyone can tell."""
+    """503 stripe_unavailable: the outcome is unknown."""
     nowhere = dataclasses.replace(settings, stripe_api_base="http://127.0.0.1:9")
     with Service(nowhere) as service, Caller(service.url, partner) as caller:
         answer = caller.save("tok_visa")
@@ -87,7 +87,7 @@ def test_stripe_unreachable(settings: Settings, partner: Partner) -> None:
 
 
 def test_stripe_refuses_our_key(settings: Settings, partner: Partner) -> None:
-    """500 internal: the user can do nothing about it, and is told nothing."""
+    """500 internal: the caller can do nothing about it and learns nothing of it."""
     wrong = dataclasses.replace(settings, stripe_secret_key="sk_live_wrong")
     with Service(wrong) as service, Caller(service.url, partner) as caller:
         problem = assert_problem(caller.save("tok_visa"), 500, "internal")
@@ -96,7 +96,7 @@ def test_stripe_refuses_our_key(settings: Settings, partner: Partner) -> None:
 
 @pytest.fixture
 def slow_caller(settings: Settings, partner: Partner, database: Database) -> Any:
-    """Give callers of a service whose Stripe takes three seconds and that waits for one."""
+    """Yield callers of a service with a timeout of one second, whose Stripe takes three."""
     with StandIn(delay=3.0) as slow:
         quick = dataclasses.replace(
             settings,
@@ -116,7 +116,7 @@ def slow_caller(settings: Settings, partner: Partner, database: Database) -> Any
 
 
 def _meanwhile(slow: Callable[[], object], other: Callable[[], None], database: Database) -> None:
-    """Run `other` once the slow request has its lease."""
+    """Call `other` once the slow request has its lease."""
     thread = threading.Thread(target=slow)
     thread.start()
     try:
@@ -133,7 +133,7 @@ def _meanwhile(slow: Callable[[], object], other: Callable[[], None], database: 
 
 @pytest.mark.both_databases
 def test_update_in_progress(slow_caller: tuple[Caller, Caller], database: Database) -> None:
-    """409 update_in_progress, when another update outlasts the request's budget."""
+    """409 update_in_progress, if another update takes longer than the request's timeout."""
     patient, hasty = slow_caller
 
     def other() -> None:
@@ -145,7 +145,7 @@ def test_update_in_progress(slow_caller: tuple[Caller, Caller], database: Databa
 
 
 def test_overloaded(slow_caller: tuple[Caller, Caller], database: Database) -> None:
-    """503 overloaded at once, when as many requests are in flight as the worker takes."""
+    """503 overloaded at once, if the worker has as many requests in flight as allowed."""
     patient, _ = slow_caller
 
     def other() -> None:
@@ -159,7 +159,7 @@ def test_overloaded(slow_caller: tuple[Caller, Caller], database: Database) -> N
 
 @pytest.mark.both_databases
 def test_storage_unavailable(caller: Caller, database: Database) -> None:
-    """503 storage_unavailable, when the tables are gone; nothing of the database is told."""
+    """503 storage_unavailable if the tables are missing; the database is not mentioned."""
     assert caller.save("tok_visa").status_code == 200
     with database.writing() as connection:
         connection.execute(text("alter table users rename to elsewhere"))

@@ -1,4 +1,4 @@
-"""The READMEs keep up with the code: links, variables, metrics, alerts, commands."""
+"""The READMEs name each link, variable, metric, alert and command that exists."""
 
 import inspect
 import re
@@ -21,7 +21,7 @@ PAGES = [
     ROOT / "tests/bench/README.md",
 ]
 OPERATORS = (ROOT / "deploy/README.md").read_text()
-# The private language that the project gave up.
+# Words that are not plain technical English.
 BANNED = re.compile(r"\b(whoever|nobody|somebody|those who|borne|heed(ed)?|mend(ed)?)\b", re.I)
 
 
@@ -32,7 +32,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if target.startswith("http"):
             continue
@@ -48,7 +48,7 @@ def test_language_is_plain(page: Path) -> None:
 
 
 def test_first_page_is_short() -> None:
-    """A newcomer reads it to its end."""
+    """At most 170 lines."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= 170
 
 
@@ -74,7 +74,7 @@ def test_each_metric_is_explained() -> None:
 
 
 def test_each_alert_has_its_entry() -> None:
-    """At the anchor that it names."""
+    """At the anchor that the alert names."""
     groups = yaml.safe_load((ROOT / "deploy/alerts.yaml").read_text())["groups"]
     for rule in (rule for group in groups for rule in group["rules"]):
         page, _, anchor = rule["annotations"]["runbook"].partition("#")
@@ -91,7 +91,7 @@ def test_each_command_is_listed() -> None:
 
 
 def commands(group: click.Group) -> Iterator[str]:
-    """Yield each command by its words."""
+    """Yield each command as it is typed."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from (f"{name} {more}" for more in commands(command))

@@ -27,13 +27,13 @@ from app.storage.database import Database
     ],
 )
 def test_body_against_the_contract(caller: Caller, body: Any) -> None:
-    """400 invalid_request, and the answer does not repeat what was sent."""
+    """400 invalid_request, and the response does not repeat the body."""
     problem = assert_problem(caller.post(body), 400, "invalid_request")
     assert "tok_" not in problem["detail"]
 
 
 def test_unknown_query_parameter(caller: Caller) -> None:
-    """400 invalid_request, without the parameter's name: a caller chose it."""
+    """400 invalid_request, without the parameter's name, which the caller has chosen."""
     answer = caller.http.post(
         PATH,
         params={"access_key": caller.partner.access_key, "surprise": "1"},
@@ -57,7 +57,7 @@ def test_access_key_unknown(caller: Caller) -> None:
 
 
 def test_user_token_missing(caller: Caller) -> None:
-    """401 invalid_user_token; RFC 6750 wants no error code where no token was sent."""
+    """401 invalid_user_token; RFC 6750, section 3.1: no error code if no token was sent."""
     answer = caller.http.post(PATH, params={"access_key": caller.partner.access_key})
     assert_problem(answer, 401, "invalid_user_token")
     assert "error=" not in answer.headers["www-authenticate"]
@@ -99,7 +99,7 @@ def test_test_user(caller: Caller) -> None:
 
 
 def test_test_issuer(settings: Settings, database: Database) -> None:
-    """403 test_user, by the issuer; Stripe is not called, as nobody listens there."""
+    """403 test_user, by the issuer; Stripe, which is unreachable here, is not called."""
     nowhere = dataclasses.replace(settings, stripe_api_base="http://127.0.0.1:9")
     partner = Partner(database, is_test=True)
     with Service(nowhere) as service, Caller(service.url, partner) as caller:

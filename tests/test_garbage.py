@@ -1,7 +1,7 @@
-"""What a request leaves behind is gone at once, and does not wait for the collector.
+"""Requests leave no reference cycles to the garbage collector.
 
-The collector holds up the whole process: with what 300 requests to a silent Stripe had left behind
-it once took 170 ms, in which no probe was answered.
+A collection stops the whole process: the garbage of 300 requests to a silent Stripe once took 170
+ms, in which no probe was answered.
 """
 
 import dataclasses
@@ -17,15 +17,15 @@ from support.serving import PATH, Partner, Service
 
 from app.config import Settings
 
-# Requests of each kind, and how many objects each may leave to the collector. Werkzeug leaves eight
+# Requests of each kind, and how many objects each may leave as garbage. Werkzeug leaves eight
 # for a path that it finds, here twice: the stand-in is in this process, too.
-NUMBER, BORNE = 10, 20
+NUMBER, ALLOWED = 10, 20
 
 Garbage = Callable[[], int]
 
 
-class Plain:
-    """A caller that leaves nothing behind itself."""
+class PlainCaller:
+    """A caller that creates no garbage itself."""
 
     def __init__(self, url: str, partner: Partner) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
@@ -42,7 +42,7 @@ class Plain:
         method: str = "POST",
         media_type: str = "application/json",
     ) -> int:
-        """Send one request; gives the status."""
+        """Send one request; return the status."""
         headers = {
             "Authorization": f"Bearer {jwt or self._partner.jwt(subject)}",
             "Content-Type": media_type,
@@ -61,7 +61,7 @@ class Plain:
 
 @pytest.fixture
 def garbage() -> Iterator[Garbage]:
-    """Give a way to tell how many objects wait for the collector."""
+    """Return a function that counts the objects that wait for the garbage collector."""
     gc.collect()
     gc.disable()
     yield gc.collect
@@ -69,9 +69,9 @@ def garbage() -> Iterator[Garbage]:
 
 
 @pytest.fixture
-def plain(service: Service, partner: Partner) -> Iterator[Plain]:
-    """Give such a caller."""
-    calling = Plain(service.url, partner)
+def plain(service: Service, partner: Partner) -> Iterator[PlainCaller]:
+    """Yield a caller that creates no garbage."""
+    calling = PlainCaller(service.url, partner)
     yield calling
     calling.close()
 
@@ -90,37 +90,37 @@ def plain(service: Service, partner: Partner) -> Iterator[Plain]:
         pytest.param(422, {"token": "tok_standin_odd"}, id="token refused"),
     ],
 )
-def test_request_leaves_nothing_to_the_collector(
-    plain: Plain, garbage: Garbage, status: int, sent: dict[str, str]
+def test_request_leaves_no_garbage(
+    plain: PlainCaller, garbage: Garbage, status: int, sent: dict[str, str]
 ) -> None:
-    """Neither an answer does nor, in a failure, the error with all that it has passed through."""
+    """Neither a response nor the exception of a failure with its traceback."""
     assert plain.send(**sent) == status
     garbage()
     for number in range(NUMBER):
         assert plain.send(subject=f"new-{number}", **sent) == status
-    assert garbage() <= NUMBER * BORNE
+    assert garbage() <= NUMBER * ALLOWED
 
 
-def test_connection_leaves_nothing_to_the_collector(
-    service: Service, partner: Partner, plain: Plain, garbage: Garbage
+def test_connection_leaves_no_garbage(
+    service: Service, partner: Partner, plain: PlainCaller, garbage: Garbage
 ) -> None:
-    """Nor does each caller who comes, asks once and goes."""
+    """Nor does each caller that connects, sends one request and disconnects."""
     assert plain.send(target="/v1/nothing") == 404
     garbage()
     for _ in range(NUMBER):
-        once = Plain(service.url, partner)
+        once = PlainCaller(service.url, partner)
         assert once.send(target="/v1/nothing") == 404
         once.close()
     # Answered by the same loop, which has seen the others go by then.
     assert plain.send(target="/v1/nothing") == 404
-    assert garbage() <= NUMBER * BORNE
+    assert garbage() <= NUMBER * ALLOWED
 
 
 @pytest.mark.both_databases
-def test_silence_leaves_nothing_to_the_collector(
+def test_silent_stripe_leaves_no_garbage(
     settings: Settings, partner: Partner, garbage: Garbage
 ) -> None:
-    """A request that finds what an earlier one left open, and leaves it open in its turn."""
+    """A request that finds an open attempt, and leaves it open."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent_for_ever = dataclasses.replace(
             settings,
@@ -129,11 +129,11 @@ def test_silence_leaves_nothing_to_the_collector(
             request_timeout=1.0,
         )
         with Service(silent_for_ever) as service:
-            plain = Plain(service.url, partner)
+            plain = PlainCaller(service.url, partner)
             assert plain.send() == 503
             garbage()
             for _ in range(NUMBER):
                 assert plain.send() == 503
             left = garbage()
             plain.close()
-    assert left <= NUMBER * BORNE
+    assert left <= NUMBER * ALLOWED

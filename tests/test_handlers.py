@@ -1,4 +1,7 @@
-"""The operations, over a real socket. `tests/customers` and `tests/faults` try saving in depth."""
+"""The operations, over a real socket.
+
+Saving is tested in depth in `tests/customers`, `tests/faults`.
+"""
 
 import contextlib
 import dataclasses
@@ -22,7 +25,7 @@ NAMES = {"email": "ada@mail.example", "given_name": "Ada", "family_name": "Lovel
 
 @pytest.mark.both_databases
 def test_user_without_a_card_has_no_stripe_info(caller: Caller) -> None:
-    """The names come from the JWT."""
+    """The names are those of the JWT."""
     response = caller.get_user(**NAMES)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -37,7 +40,7 @@ def test_user_without_a_card_has_no_stripe_info(caller: Caller) -> None:
 
 
 def test_user_without_names_has_none(caller: Caller) -> None:
-    """What the JWT does not have, or has in no usable form, is left out."""
+    """Names that the JWT lacks, or has in an unusable form, are left out."""
     bare = {"external_uid": "user-1", "is_test_user": False}
     assert caller.get_user().json() == bare
     assert caller.get_user(email="no address", given_name="", family_name=7).json() == bare
@@ -45,7 +48,7 @@ def test_user_without_names_has_none(caller: Caller) -> None:
 
 @pytest.mark.both_databases
 def test_user_with_a_card_has_the_customer(caller: Caller) -> None:
-    """With the time of the last save, which each further save moves on."""
+    """And the time of the last save, which each further save updates."""
     began = time.time() - 1
     customer_id = caller.save("tok_visa").json()["customer_id"]
     found = caller.get_user().json()["stripe_info"]
@@ -57,7 +60,7 @@ def test_user_with_a_card_has_the_customer(caller: Caller) -> None:
 
 
 def test_payment_method_is_saved(caller: Caller, standin: StandIn) -> None:
-    """The contract takes a cloned PaymentMethod as it takes a token, for a new user and an old."""
+    """A cloned PaymentMethod is accepted like a token, for a new user and a known one."""
     payment_method = standin.new_payment_method()
     first = caller.save(payment_method)
     assert first.status_code == 200
@@ -76,7 +79,7 @@ def test_refused_card_leaves_the_customer_as_it_was(caller: Caller) -> None:
 
 
 def test_test_user_may_read_and_has_no_stripe_info(caller: Caller) -> None:
-    """Not even where the same subject has saved a card with another JWT."""
+    """Even if the same subject has saved a card with another JWT."""
     caller.save("tok_visa")
     assert caller.get_user(is_test_user=True).json() == {
         "external_uid": "user-1",
@@ -98,10 +101,10 @@ def test_credentials_are_required(caller: Caller, database: Database) -> None:
     assert caller.get_user(params={"more": "1"}).json()["code"] == "invalid_request"
 
 
-def test_nothing_is_written_and_stripe_is_not_called(
+def test_reading_writes_nothing_and_does_not_call_stripe(
     settings: Settings, partner: Partner, database: Database, standin: StandIn
 ) -> None:
-    """Stripe may be out of reach altogether."""
+    """Stripe is unreachable here."""
     with Service(settings) as service, Caller(service.url, partner) as caller:
         caller.save("tok_visa")
     apart = dataclasses.replace(settings, stripe_api_base="http://127.0.0.1:1")
@@ -114,7 +117,7 @@ def test_nothing_is_written_and_stripe_is_not_called(
 
 @pytest.fixture
 def silent_stripe() -> Iterator[str]:
-    """Return the address of a server that accepts connections and never answers."""
+    """Return the address of a server that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
@@ -123,7 +126,7 @@ def silent_stripe() -> Iterator[str]:
 def test_user_is_read_while_every_place_waits_for_stripe(
     settings: Settings, partner: Partner, silent_stripe: str
 ) -> None:
-    """Reads have places and threads of their own; so has the user whose save is waiting."""
+    """Reads have places and threads of their own, also for the user whose save waits."""
     places = 4
     waiting = dataclasses.replace(
         settings,

@@ -1,4 +1,4 @@
-"""Marked secrets go down every path, at the most verbose level, and are found nowhere."""
+"""Marked secrets are sent down every code path, at the most verbose level, and appear nowhere."""
 
 import contextlib
 import sys
@@ -21,7 +21,7 @@ from app.storage.database import Database
 STRIPE_KEY = "sk_test_MARKEDstripe4eC39HqLyjWDarjtT1zdp7dc"
 UNKNOWN_KEY = "coord_ak_" + "MARKEDkey" * 4 + "1234567"
 SHARED_SECRET = b"MARKED shared secret of an issuer, long enough"
-# Where even the frameworks tell all they know; `{plant}` is what a careless change would add.
+# The frameworks log at their most verbose level; `{plant}` is what a careless change would add.
 VERBOSE = """
 import logging, sys
 logging.basicConfig(level=logging.DEBUG)
@@ -37,7 +37,7 @@ logs.configure = verbose
 from app.cli import main
 main()
 """
-# An error that nobody foresees, and that quotes what it was given: Python's own often do.
+# An unexpected error that quotes its argument, as Python's own often do.
 CRASH = """
 from app.customers import save_card
 def crash(self, user, token, *more):
@@ -77,7 +77,7 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)", "tok_MARK
 
 
 def paths(caller: Caller, standin: StandIn) -> list[httpx.Response]:
-    """Go down every path: successes, refusals, troubles, nonsense."""
+    """Send requests down every path: successes, refusals, failures, malformed requests."""
     tokens = [
         standin.new_token(),
         standin.new_token(number="4000000000000002"),
@@ -118,7 +118,7 @@ def paths(caller: Caller, standin: StandIn) -> list[httpx.Response]:
 
 
 def command_lines(pid: int) -> bytes:
-    """Give the arguments of a process, and of its children."""
+    """Return the arguments of a process and of its children."""
     found = Path(f"/proc/{pid}/cmdline").read_bytes()
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
@@ -127,7 +127,7 @@ def command_lines(pid: int) -> bytes:
 
 
 class Search:
-    """A service at its most verbose, sent down every path, and what is found of the secrets.
+    """A service at its most verbose, called down every path, and the secrets found in its output.
 
     Args:
         settings: of the service.
@@ -149,7 +149,7 @@ class Search:
     def found(
         self, log_format: str, plant: str = "", meanwhile: Callable[[], None] = lambda: None
     ) -> list[str]:
-        """Give the secrets that some place told.
+        """Return the secrets that appear in any output.
 
         Args:
             log_format: of the log.
@@ -170,12 +170,12 @@ class Search:
             arguments = command_lines(server.process.pid)
         self.log = log.read_text()
         self.statuses = {answer.status_code for answer in answers}
-        told = self.log + metrics + arguments.decode()
+        result = self.log + metrics + arguments.decode()
         for answer in answers:
             text = str(answer.headers) + answer.text
             if answer.status_code == 200:
                 text = text.replace(answer.request.content.decode()[25:-2], "")
-            told += text
+            result += text
         secrets = {
             STRIPE_KEY,
             UNKNOWN_KEY,
@@ -184,7 +184,7 @@ class Search:
             *(answer.request.headers.get("authorization", "") or "-none-" for answer in answers),
             *standin_tokens(self._standin),
         }
-        return [secret for secret in secrets if secret.removeprefix("Bearer ") in told]
+        return [secret for secret in secrets if secret.removeprefix("Bearer ") in result]
 
 
 @pytest.fixture
@@ -193,8 +193,8 @@ def search(settings: Settings, partner: Partner, standin: StandIn, tmp_path: Pat
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_secrets_are_found_nowhere(search: Search, database: Database, log_format: str) -> None:
-    """In no log, metric, answer or argument, though the frameworks tell all that they know."""
+def test_no_secret_appears_anywhere(search: Search, database: Database, log_format: str) -> None:
+    """In no log, metric, response or argument, at the frameworks' most verbose level."""
     source = KeySource(shared_secret=SHARED_SECRET)
     registry.add_registration(database, "Acme", "https://shared.example/", [AUDIENCE], source)
     assert search.found(log_format) == []
@@ -204,14 +204,14 @@ def test_secrets_are_found_nowhere(search: Search, database: Database, log_forma
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_secrets_are_not_told_by_errors_that_quote_them(search: Search, log_format: str) -> None:
-    """500: the log names the error and where it came from, without what it was about."""
+def test_error_that_quotes_a_secret_is_logged_without_it(search: Search, log_format: str) -> None:
+    """500: the log names the exception and where it was raised, without its text."""
     assert search.found(log_format, CRASH) == []
     assert 500 in search.statuses
     assert "ValueError" in search.log
 
 
-def test_secrets_are_not_told_by_a_database_that_fails(search: Search, database: Database) -> None:
+def test_database_error_is_logged_without_secrets(search: Search, database: Database) -> None:
     def fail() -> None:
         with database.writing() as connection:
             connection.exec_driver_sql("alter table users rename to elsewhere")
@@ -222,8 +222,8 @@ def test_secrets_are_not_told_by_a_database_that_fails(search: Search, database:
 
 
 @pytest.mark.parametrize("place", LEAKS)
-def test_search_finds_what_a_place_tells(search: Search, place: str) -> None:
-    """So that it finds nothing above means something."""
+def test_search_finds_a_planted_secret(search: Search, place: str) -> None:
+    """So an empty result of the search is evidence."""
     assert search.found("json", LEAKS[place]) != []
 
 
@@ -232,7 +232,7 @@ def standin_tokens(standin: StandIn) -> list[str]:
 
 
 def on_disk(database: Database, words: list[str]) -> list[str]:
-    """Give those of the words that the disk has: in rows, in what is left of old ones, in logs."""
+    """Return the words found on the disk: in rows, in freed pages, in write-ahead logs."""
     with database.reading() as connection:
         if connection.dialect.name == "sqlite":
             path = Path(str(connection.engine.url.database))
@@ -254,7 +254,7 @@ def on_disk(database: Database, words: list[str]) -> list[str]:
 def test_database_keeps_no_token_once_it_is_settled(
     settings: Settings, partner: Partner, standin: StandIn, database: Database, tmp_path: Path
 ) -> None:
-    """Nor key, nor JWT: in rows, in freed pages, in write-ahead logs."""
+    """Nor an access key or a JWT: in rows, in freed pages, in write-ahead logs."""
     tokens: list[str] = []
     with serving(settings, tmp_path / "log") as server, Caller(server.url, partner) as caller:
         for number in range(10):
@@ -266,10 +266,10 @@ def test_database_keeps_no_token_once_it_is_settled(
 
 
 @pytest.mark.both_databases
-def test_token_of_an_open_attempt_is_sealed(
+def test_token_of_an_open_attempt_is_encrypted(
     settings: Settings, partner: Partner, database: Database, tmp_path: Path
 ) -> None:
-    """While nobody knows what Stripe did it must be kept, but no thief of the file can read it."""
+    """The token is needed while the outcome is unknown; the file alone does not reveal it."""
     token = "tok_standin_unavailable"
     with serving(settings, tmp_path / "log") as server, Caller(server.url, partner) as caller:
         assert caller.save(token, "user-is-stored").status_code == 503

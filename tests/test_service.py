@@ -1,4 +1,4 @@
-"""What the service makes sure of before it serves, and `check` besides."""
+"""What the service checks before it serves, and `coord-users check` as well."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,29 +31,29 @@ def _with_account(settings: Settings, url: str) -> Settings:
     return replace(settings, stripe_api_base=url)
 
 
-def trouble(settings: Settings) -> str | None:
-    """Return what `check` finds about the stored customers."""
+def problem_found(settings: Settings) -> str | None:
+    """Return what `check` reports of the stored customers."""
     return {one.what: one.trouble for one in check(settings)}.get("stored customers")
 
 
-def test_account_of_the_stored_customers(
+def test_key_of_another_account_is_refused(
     settings: Settings, another: Settings, caller: Caller
 ) -> None:
-    """No service starts with the key of another account, and `check` says why."""
+    """The service does not start, and `check` states the reason."""
     for good in (settings, another):
         check_account(good)
-        assert trouble(good) == ""
+        assert problem_found(good) == ""
     assert caller.save("tok_visa").status_code == 200
     check_account(settings)
-    assert trouble(settings) == ""
+    assert problem_found(settings) == ""
     with pytest.raises(ConfigurationError, match=LINE) as raised:
         check_account(another)
     assert "\n" not in str(raised.value)
-    assert str(trouble(another)).startswith(LINE)
+    assert str(problem_found(another)).startswith(LINE)
 
 
-def test_stripe_out_of_reach(settings: Settings, caller: Caller) -> None:
-    """The service starts unchecked, with an event that says so."""
+def test_service_starts_if_stripe_is_unreachable(settings: Settings, caller: Caller) -> None:
+    """Without the check, and with an event that says so."""
     nowhere = _with_account(settings, "http://127.0.0.1:9")
     assert caller.save("tok_visa").status_code == 200
     with capture_logs() as events:
@@ -61,21 +61,21 @@ def test_stripe_out_of_reach(settings: Settings, caller: Caller) -> None:
     (event,) = [one for one in events if one["event"] == "stored customers not checked"]
     assert event["log_level"] == "warning"
     assert event["reason"]
-    assert trouble(nowhere) is None
+    assert problem_found(nowhere) is None
 
 
 def test_stripe_that_fails_after_it_was_checked(
     settings: Settings, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The key is good, and whether the customers are known is not certain."""
+    """The key is valid; whether the account has the customers stays unknown."""
     assert caller.save("tok_visa").status_code == 200
     monkeypatch.setattr("app.checkup._stripe_trouble", lambda _settings: "")
     nowhere = _with_account(settings, "http://127.0.0.1:9")
-    assert str(trouble(nowhere)).startswith("cannot be checked")
+    assert str(problem_found(nowhere)).startswith("cannot be checked")
 
 
 def test_check_shows_the_installation(settings: Settings, database: Database) -> None:
-    """It is what a lost database is rebuilt by."""
+    """A lost database is rebuilt by this id."""
     (found,) = [one for one in check(settings) if one.what == "installation"]
     assert (found.trouble, found.state) == ("", database.installation())
 
@@ -83,7 +83,7 @@ def test_check_shows_the_installation(settings: Settings, database: Database) ->
 def test_serve_does_not_start_on_another_account(
     settings: Settings, another: Settings, caller: Caller, tmp_path: Path
 ) -> None:
-    """One line on stderr."""
+    """It prints one line on stderr."""
     assert caller.save("tok_visa").status_code == 200
     environ = {
         "DATABASE_URL": another.database_url,

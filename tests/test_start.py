@@ -1,4 +1,4 @@
-"""What is wrong with the contract stops the start with one clear line; nothing answers 500."""
+"""A faulty contract stops the start with one line; no request gets a 500."""
 
 import copy
 import subprocess
@@ -18,28 +18,28 @@ PATH = "/user/current/stripe_info"
 
 @pytest.fixture
 def document() -> dict[str, Any]:
-    """Give a copy of the shipped contract, to be broken."""
+    """Return a copy of the shipped contract, to be changed."""
     return copy.deepcopy(Contract.shipped("swagger.yaml").document)
 
 
 @pytest.fixture
 def start(settings: Settings, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give a way to start the service from the document as it is by then."""
+    """Return a function that starts the service from the document as it is then."""
     shipped = classmethod(lambda cls, _name: cls(document))
     monkeypatch.setattr(Contract, "shipped", shipped)
     return lambda: create_app(settings)
 
 
-def one_line(told: pytest.ExceptionInfo[ConfigurationError]) -> str:
-    assert "\n" not in str(told.value)
-    return str(told.value)
+def one_line(error: pytest.ExceptionInfo[ConfigurationError]) -> str:
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def test_operation_without_a_function(document: dict[str, Any], start: Any) -> None:
     document["paths"][PATH]["post"]["operationId"] = "post_nothing"
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as error:
         start()
-    assert "post_nothing" in one_line(told)
+    assert "post_nothing" in one_line(error)
 
 
 @pytest.mark.parametrize(
@@ -61,26 +61,26 @@ def test_security_scheme_without_its_check(
     del scheme["x-apikeyInfoFunc"]
     if function:
         scheme["x-apikeyInfoFunc"] = function
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as error:
         start()
-    assert words in one_line(told)
+    assert words in one_line(error)
 
 
 def test_security_scheme_that_is_not_defined(document: dict[str, Any], start: Any) -> None:
     document["paths"][PATH]["post"]["security"] = [{"password": []}]
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as error:
         start()
-    assert "password, which is not defined" in one_line(told)
+    assert "password, which is not defined" in one_line(error)
 
 
 def test_document_that_is_not_valid(document: dict[str, Any], start: Any) -> None:
     document["paths"][PATH]["post"]["parameters"][0]["in"] = "nowhere"
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as error:
         start()
-    assert "not valid Swagger" in one_line(told)
+    assert "not valid Swagger" in one_line(error)
 
 
-def test_document_that_is_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_document_that_is_not_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "swagger.yaml").write_text("a: b: c")
     monkeypatch.setattr("importlib.resources.files", lambda _package: tmp_path)
     with pytest.raises(ConfigurationError, match="not valid YAML"):
@@ -88,7 +88,7 @@ def test_document_that_is_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_process_ends_with_one_line(settings: Settings) -> None:
-    """As an operator sees it: no trace, and an exit status."""
+    """As an operator sees it: no traceback, and an exit status."""
     command = Path(sys.executable).with_name("coord-users")
     environ = {
         "PATH": str(command.parent),

@@ -1,4 +1,4 @@
-"""The one reader of JSON: what it accepts, what it refuses, and with which words."""
+"""The strict reader of JSON: what it accepts, what it refuses, and with which message."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_json_is_parsed(value: object) -> None:
         (b'{"a":' * 200_000, "is nested too deeply"),
     ],
 )
-def test_what_parsers_read_in_different_ways_is_refused(text: bytes, words: str) -> None:
+def test_json_that_parsers_read_differently_is_refused(text: bytes, words: str) -> None:
     with pytest.raises(InvalidJson) as refused:
         parse(text)
     assert str(refused.value) == words
@@ -57,8 +57,8 @@ def test_what_parsers_read_in_different_ways_is_refused(text: bytes, words: str)
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
 @pytest.mark.parametrize("inside", ["", "1", '"[[["'])
-def test_nesting_is_bounded(opening: str, closing: str, inside: str) -> None:
-    """The bound is the same for all kinds, and brackets inside strings do not count."""
+def test_nesting_is_limited(opening: str, closing: str, inside: str) -> None:
+    """One limit for objects and lists; brackets inside strings do not count."""
     value = inside or opening + "1" + closing
     deep = MOST_NESTED // len(closing) - (0 if inside else 1)
     parse((opening * deep + value + closing * deep).encode())
@@ -66,5 +66,5 @@ def test_nesting_is_bounded(opening: str, closing: str, inside: str) -> None:
         parse(("[" + opening * deep + value + closing * deep + "]").encode())
 
 
-def test_many_values_beside_each_other_are_not_deep() -> None:
+def test_siblings_do_not_count_as_nesting() -> None:
     assert parse(b"[" + b"[]," * 1000 + b"[]]") == [[]] * 1001

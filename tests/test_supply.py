@@ -1,4 +1,4 @@
-"""What is said of the dependencies: that they were looked at only where they were."""
+"""The audit of dependencies reports a package as checked only if it was."""
 
 import json
 import re
@@ -28,10 +28,8 @@ SKIPPED = {"name": "unknown", "skip_reason": "Dependency not found on PyPI"}
         ([], 0, 1, "NOT AUDITED: 0 of 0: nothing"),
     ],
 )
-def test_audit_passes_for_what_it_looked_at(
-    dependencies: list[object], status: int, required: int, words: str
-) -> None:
-    """A vulnerability fails everywhere; what nobody looked at, where an audit is demanded."""
+def test_audit_verdict(dependencies: list[object], status: int, required: int, words: str) -> None:
+    """A vulnerability always fails; an unchecked package fails where an audit is required."""
     report = json.dumps({"dependencies": dependencies, "fixes": []})
     assert words in verdict(report, required=False)[1]
     assert verdict(report, required=False)[0] == status
@@ -46,7 +44,7 @@ def test_audit_that_did_not_run_says_so(report: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_each_pin_has_hashes(lock: str) -> None:
-    """So nothing else is installed under its name and version."""
+    """Nothing else can be installed under its name and version."""
     pins = re.split(r"\n(?=[A-Za-z0-9])", (ROOT / lock).read_text())
     for pin in pins:
         assert re.match(r"[A-Za-z0-9._-]+==\S+( ; .*)? \\\n", pin), pin[:80]
@@ -54,7 +52,7 @@ def test_each_pin_has_hashes(lock: str) -> None:
 
 
 def test_locks_that_are_installed_together_agree() -> None:
-    """So the licences that are checked are those of what the tests ran with, and of the image."""
+    """The licences that are checked are those of the tests' packages and of the image's."""
     found: dict[str, set[str]] = {}
     for lock in (
         "deploy/requirements.txt",

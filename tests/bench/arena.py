@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.callers import AUDIENCE, ISSUER, SECRET_KEY, Callers
-from bench.load import Load, Told
+from bench.load import Load, LoadResult
 from bench.processes import LOAD_CORE, SERVER_CORE, Process, free_port, tool
 
 HERE = Path(__file__).parent
@@ -52,11 +52,11 @@ class Running:
     database: Path | None
 
     def stripe(self, path: str = "/calls") -> dict[str, int]:
-        """Tell what Stripe was asked, or set its delay."""
+        """Return what Stripe was asked, or set its delay."""
         url = f"http://127.0.0.1:{self.stub_port}{path}"
         with urllib.request.urlopen(url, timeout=10) as answer:
-            told: dict[str, int] = json.loads(answer.read())
-        return told
+            actual: dict[str, int] = json.loads(answer.read())
+        return actual
 
 
 class Arena:
@@ -135,17 +135,17 @@ class Arena:
             if database:
                 _check_rows(running, _stored(name, database))
 
-    def load(self, running: Running, seconds: float, **load: Any) -> Told:
+    def load(self, running: Running, seconds: float, **load: Any) -> LoadResult:
         """Send load by our own callers, who keep each answer.
 
         Raises:
             WrongAnswer: an answer was neither right nor a proper 503.
         """
         file = self.folder / "load.json"
-        told = Load(running.port, str(self.callers.file), seconds=seconds, **load)
-        file.write_text(json.dumps(asdict(told)))
+        actual = Load(running.port, str(self.callers.file), seconds=seconds, **load)
+        file.write_text(json.dumps(asdict(actual)))
         with Process([sys.executable, str(HERE / "load.py"), str(file)], LOAD_CORE) as process:
-            result = Told(**json.loads(process.finished(seconds + 90)))
+            result = LoadResult(**json.loads(process.finished(seconds + 90)))
         if result.bad:
             raise WrongAnswer(f"{running.name}: {result.bad} answers were wrong: {result.said}")
         return result
@@ -153,18 +153,18 @@ class Arena:
     def press(
         self, running: Running, connections: int, seconds: int, first: int, access_key: str = ""
     ) -> float:
-        """Send as many requests as are answered, and give how many a second that is.
+        """Send as many requests as are answered, and return how many a second that is.
 
         Raises:
             WrongAnswer: an answer was not a 200 with the right customer.
         """
         if not self.wrk:
-            told = self.load(
+            actual = self.load(
                 running, seconds, connections=connections, first=first, access_key=access_key
             )
-            if told.seconds.keys() - {"200"}:
-                raise WrongAnswer(f"{running.name}: {sorted(told.seconds)} were answered")
-            return len(told.seconds["200"]) / told.took
+            if actual.seconds.keys() - {"200"}:
+                raise WrongAnswer(f"{running.name}: {sorted(actual.seconds)} were answered")
+            return len(actual.seconds["200"]) / actual.took
         command = [self.wrk, "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "60s"]
         command += ["-s", str(HERE / "load.lua"), f"http://127.0.0.1:{running.port}", "--"]
         command += [str(self.callers.file), str(first), access_key]
@@ -218,6 +218,6 @@ def _stored(name: str, database: Path) -> int:
 
 def _check_rows(running: Running, rows: int) -> None:
     """One call to Stripe and one customer for each user, and no other."""
-    told = running.stripe()
-    if not told["calls"] == told["customers"] == rows:
-        raise WrongAnswer(f"{running.name}: Stripe tells {told}, and {rows} users are stored")
+    actual = running.stripe()
+    if not actual["calls"] == actual["customers"] == rows:
+        raise WrongAnswer(f"{running.name}: Stripe tells {actual}, and {rows} users are stored")

@@ -73,7 +73,7 @@ class Callers:
 
 
 def subject(number: int) -> str:
-    """Give a user's `sub`; SQL can tell it likewise."""
+    """Return a user's `sub`; SQL can tell it likewise."""
     return hashlib.md5(str(number).encode()).hexdigest()
 
 

@@ -18,14 +18,14 @@ class Spread:
         """Sum up measurements, of which there is at least one."""
         return cls(min(values), statistics.median(values), max(values))
 
-    def told(self, form: str = ".0f", unit: str = "") -> str:
+    def formatted(self, form: str = ".0f", unit: str = "") -> str:
         """Say it with the unit once: the median, and in brackets the extremes."""
         least, median, most = (format(it, form) for it in (self.least, self.median, self.most))
         return f"{median}{unit} [{least} to {most}]"
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Give the least value that `percent` of all do not exceed (nearest rank)."""
+    """Return the least value that `percent` of all do not exceed (nearest rank)."""
     ranked = sorted(values)
     rank = -(-len(ranked) * percent // 100)
     return ranked[max(int(rank), 1) - 1]
@@ -39,12 +39,12 @@ def ratios(ours: Sequence[float], theirs: Sequence[Sequence[float]]) -> list[flo
 
 
 def steady(ends: Sequence[float], first: float, last: float) -> float:
-    """Give how many answers a second came between two moments, so that a start does not count."""
+    """Return how many answers a second came between two moments, so that a start does not count."""
     return sum(first <= end < last for end in ends) / (last - first)
 
 
 def share_of_possible(rate: float, unhindered: float, connections: int, delay: float) -> float:
-    """Give which part of what is possible was reached.
+    """Return which part of what is possible was reached.
 
     Args:
         rate: answers a second, with Stripe slow.

@@ -45,7 +45,7 @@ class PostgreSql:
         self._do("select pg_reload_conf()")
 
     def url(self, database: str) -> str:
-        """Give a database's address."""
+        """Return a database's address."""
         return str(self._server.get_uri(database=database))
 
     def create(self, name: str) -> str:
@@ -62,7 +62,7 @@ class PostgreSql:
         self._server.cleanup()
 
     def fill(self, name: str, users: int) -> float:
-        """Store users, settled each, and give the bytes that one takes, indexes included."""
+        """Store users, settled each, and return the bytes that one takes, indexes included."""
         with psycopg.connect(self.url(name), autocommit=True) as connection:
             indexes = connection.execute(
                 "select indexname, indexdef from pg_indexes where tablename = 'users'"
@@ -81,10 +81,10 @@ class PostgreSql:
             for unique, _ in uniques:
                 connection.execute(f'alter table users drop constraint "{unique}"')
             connection.execute(FILL.format(stride=STRIDE, users=users, callers=STORED_CALLERS))
-            for unique, told in uniques:
-                connection.execute(f'alter table users add constraint "{unique}" {told}')
-            for _, told in indexes:
-                connection.execute(told)
+            for unique, result in uniques:
+                connection.execute(f'alter table users add constraint "{unique}" {result}')
+            for _, result in indexes:
+                connection.execute(result)
             connection.execute("vacuum analyze users")
             connection.execute("checkpoint")
             size = connection.execute("select pg_total_relation_size('users')").fetchone()
@@ -116,7 +116,7 @@ def by_users(
         keys[users] = arena.callers.register(server.create(name))
         size_of_one = server.fill(name, users)
         print(f"{users} users stored, {size_of_one:.0f} bytes each", flush=True)
-    told: dict[str, list[dict[str, float]]] = {str(users): [] for users in sizes}
+    result: dict[str, list[dict[str, float]]] = {str(users): [] for users in sizes}
     for place in range(rounds):
         for users in sizes if place % 2 else reversed(sizes):
             url = server.url(f"users_{users}")
@@ -132,13 +132,13 @@ def by_users(
                         running, seconds, first=first, number=NEW_CALLERS, **known, **common
                     )
                     it[f"{kind}_ms"] = 1000 * percentile(load.seconds["200"], 50)
-                told[str(users)].append(it)
-    return {"bytes_for_a_user": size_of_one, "by_users": told}
+                result[str(users)].append(it)
+    return {"bytes_for_a_user": size_of_one, "by_users": result}
 
 
 def by_workers(arena: Arena, server: PostgreSql, rounds: int, seconds: int) -> dict[str, Any]:
     """Measure throughput with more and more workers, on all cores that there are."""
-    told: dict[str, list[float]] = {str(workers): [] for workers in WORKERS}
+    result: dict[str, list[float]] = {str(workers): [] for workers in WORKERS}
     for place in range(rounds):
         for workers in WORKERS:
             name = f"workers_{workers}_{place}"
@@ -148,6 +148,6 @@ def by_workers(arena: Arena, server: PostgreSql, rounds: int, seconds: int) -> d
             ) as running:
                 arena.press(running, CONNECTIONS, 2, first=0, access_key=key)
                 rate = arena.press(running, CONNECTIONS, seconds, first=4_000, access_key=key)
-                told[str(workers)].append(rate)
+                result[str(workers)].append(rate)
             server.drop(name)
-    return {"cores": len(CORES), "by_workers": told}
+    return {"cores": len(CORES), "by_workers": result}

@@ -1,6 +1,6 @@
 """Callers in a process of their own, who read each answer, time it, and tell whether it is right.
 
-Run as `python load.py FILE`, a JSON file of `Load`'s fields; prints one JSON object, `Told`.
+Run as `python load.py FILE`, a JSON file of `Load`'s fields; prints one JSON object, `LoadResult`.
 wrk makes more requests from less processor, but has no pace and keeps no single answer.
 """
 
@@ -52,7 +52,7 @@ class Load:
 
 
 @dataclass
-class Told:
+class LoadResult:
     """What came of it.
 
     Attributes:
@@ -110,14 +110,14 @@ class Run:
 
     def __init__(self, load: Load) -> None:
         self.load = load
-        self.told = Told()
+        self.result = LoadResult()
         first, *jwts = Path(load.callers).read_text().splitlines()
         self.access_key = load.access_key or first
         self.jwts = jwts
         self.left = iter(range(load.first, min(load.first + load.number, len(jwts))))
         self.idle: list[Caller] = []
 
-    async def run(self) -> Told:
+    async def run(self) -> LoadResult:
         """Send it all and read all answers."""
         self.idle = list(
             await asyncio.gather(*(self.connected() for _ in range(self.load.connections)))
@@ -127,8 +127,8 @@ class Run:
             await self.paced()
         else:
             await asyncio.gather(*(self.closed() for _ in range(self.load.connections)))
-        self.told.took = time.perf_counter() - self.start
-        return self.told
+        self.result.took = time.perf_counter() - self.start
+        return self.result
 
     async def closed(self) -> None:
         """Be one caller who waits for each answer."""
@@ -158,23 +158,23 @@ class Run:
         try:
             answer = await asyncio.wait_for(caller.ask(self.request(number)), PATIENCE)
         except (TimeoutError, OSError) as error:
-            self.told.bad += 1
-            self.told.said = repr(error)
+            self.result.bad += 1
+            self.result.said = repr(error)
             caller.transport.abort()
             return
         seconds = time.perf_counter() - began
         if not caller.lost:
             self.idle.append(caller)
         status = answer[9:12].decode()
-        self.told.seconds.setdefault(status, []).append(round(seconds, 6))
+        self.result.seconds.setdefault(status, []).append(round(seconds, 6))
         if status == "200":
-            self.told.began.append(round(began - self.start, 6))
+            self.result.began.append(round(began - self.start, 6))
             is_right = self.is_right(answer, number)
         else:
             is_right = status == "503" and RETRY_AFTER.search(answer) is not None
         if not is_right:
-            self.told.bad += 1
-            self.told.said = answer[-500:].decode("latin-1")
+            self.result.bad += 1
+            self.result.said = answer[-500:].decode("latin-1")
 
     async def connected(self) -> Caller:
         loop = asyncio.get_running_loop()
@@ -182,7 +182,7 @@ class Run:
         return caller
 
     def request(self, number: int) -> bytes:
-        """Give one user's request as it goes over the wire."""
+        """Return one user's request as it goes over the wire."""
         body = f'{{"coord_targeted_token": "{self.load.token}{number}"}}'
         return (
             f"POST {PATH}?access_key={self.access_key} HTTP/1.1\r\n"
@@ -191,7 +191,7 @@ class Run:
         ).encode()
 
     def is_right(self, answer: bytes, number: int) -> bool:
-        """Tell whether it names the customer made of this user's own token."""
+        """Return whether it names the customer made of this user's own token."""
         expected = {
             "coord_targeted_token": f"{self.load.token}{number}",
             "customer_id": f"{self.load.customer}{number}",
@@ -200,5 +200,5 @@ class Run:
 
 
 if __name__ == "__main__":
-    told = uvloop.run(Run(Load(**json.loads(Path(sys.argv[1]).read_text()))).run())
-    print(json.dumps(asdict(told)))
+    result = uvloop.run(Run(Load(**json.loads(Path(sys.argv[1]).read_text()))).run())
+    print(json.dumps(asdict(result)))

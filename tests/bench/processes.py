@@ -109,15 +109,15 @@ class Process(contextlib.AbstractContextManager["Process"]):
         return str(output.decode())
 
     def cpu_seconds(self) -> float:
-        """Give the processor time, user and system, that it and its children took so far."""
+        """Return the processor time, user and system, that it and its children took so far."""
         return sum(_cpu_seconds(pid) for pid in self._tree())
 
     def peak_megabytes(self) -> float:
-        """Give the most resident memory that any one of its processes ever had."""
+        """Return the most resident memory that any one of its processes ever had."""
         return max(_peak_megabytes(pid) for pid in self._tree())
 
     def _tree(self) -> list[int]:
-        """Give the ids of the process and of all that descend from it."""
+        """Return the ids of the process and of all that descend from it."""
         children: dict[int, list[int]] = {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit() and (stat := _stat(int(folder.name))):
@@ -129,14 +129,14 @@ class Process(contextlib.AbstractContextManager["Process"]):
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
 def tool(name: str) -> str:
-    """Give the path of a command that is installed beside this Python."""
+    """Return the path of a command that is installed beside this Python."""
     return str(Path(sys.executable).with_name(name))
 
 
@@ -150,7 +150,7 @@ def _inherited() -> dict[str, str]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Give a process's state and what follows it (proc(5)); nothing where it is gone."""
+    """Return a process's state and what follows it (proc(5)); nothing where it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

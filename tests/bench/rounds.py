@@ -33,8 +33,8 @@ def measured(arena: Arena, number: int, seconds: int) -> list[Round]:
         turn = place % len(names)
         it = {name: _one(arena, name, seconds) for name in names[turn:] + names[:turn]}
         rounds.append(it)
-        told = ", ".join(f"{name} {it[name]['rate']:.0f}/s" for name in names)
-        print(f"round {place + 1} of {number}: {told}", flush=True)
+        result = ", ".join(f"{name} {it[name]['rate']:.0f}/s" for name in names)
+        print(f"round {place + 1} of {number}: {result}", flush=True)
     return rounds
 
 
@@ -46,7 +46,7 @@ def _one(arena: Arena, name: str, seconds: int) -> dict[str, float]:
         rate = arena.press(server, CONNECTIONS, seconds, first=WARM_USERS)
         spent = server.process.cpu_seconds() - spent
         calls = server.stripe()["calls"] - calls
-        told = {
+        result = {
             "rate": rate,
             "cpu_ms": 1000 * spent / calls,
             "ready_s": server.ready_after,
@@ -55,11 +55,11 @@ def _one(arena: Arena, name: str, seconds: int) -> dict[str, float]:
         # The floor does one thing at a time: with a slow Stripe it would stand still.
         if name != FLOOR:
             server.stripe(f"/delay/{STRIPE_SECONDS}")
-            told["slow_rate"] = _slow_rate(arena, server, seconds)
-        told["peak_mb"] = server.process.peak_megabytes()
+            result["slow_rate"] = _slow_rate(arena, server, seconds)
+        result["peak_mb"] = server.process.peak_megabytes()
         if name == OURS and server.database:
-            told["database_bytes"] = server.database.stat().st_size
-    return told
+            result["database_bytes"] = server.database.stat().st_size
+    return result
 
 
 def _slow_rate(arena: Arena, server: Running, seconds: int) -> float:

@@ -34,7 +34,7 @@ class Account:
         self.calls = 0
         self.tokens: set[bytes] = set()
 
-    def told(self) -> bytes:
+    def as_json(self) -> bytes:
         """Tell it in JSON."""
         return json.dumps({"calls": self.calls, "customers": len(self.tokens)}).encode()
 
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
     def control(self, path: str) -> None:
         if path.startswith("/delay/"):
             self.account.delay = float(path.removeprefix("/delay/"))
-        self.send(self.account.told())
+        self.send(self.account.as_json())
 
     def send(self, body: bytes) -> None:
         if not self.transport.is_closing():

@@ -28,18 +28,18 @@ class Row:
 
     def verdict(self) -> str:
         """Return what stands in the last column."""
-        told = [MET[self.met]] if self.met is not None else []
-        return "; ".join(told if self.aim is None else [*told, f"aim: {MET[self.aim]}"])
+        result = [MET[self.met]] if self.met is not None else []
+        return "; ".join(result if self.aim is None else [*result, f"aim: {MET[self.aim]}"])
 
 
 def rows(results: dict[str, Any]) -> list[Row]:
-    """Give the lines for all that was measured."""
-    told = list(_rounds(results["rounds"]))
+    """Return the lines for all that was measured."""
+    result = list(_rounds(results["rounds"]))
     if "bad_day" in results:
-        told += _slow(results)
+        result += _slow(results)
     if "growth" in results:
-        told += _growth(results["growth"])
-    return told
+        result += _growth(results["growth"])
+    return result
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -55,9 +55,9 @@ def markdown(results: dict[str, Any]) -> str:
         turns = [turn[name] for turn in results["rounds"]]
         slow = [turn["slow_rate"] for turn in turns if "slow_rate" in turn]
         lines.append(
-            f"| {label} | {_spread(turns, 'rate').told()} "
-            f"| {_spread(turns, 'cpu_ms').told('.2f')} "
-            f"| {Spread.of(slow).told() if slow else ''} "
+            f"| {label} | {_spread(turns, 'rate').formatted()} "
+            f"| {_spread(turns, 'cpu_ms').formatted('.2f')} "
+            f"| {Spread.of(slow).formatted() if slow else ''} "
             f"| {_spread(turns, 'peak_mb').median:.0f} "
             f"| {f'{counted[name] / 1e6:.2f}' if name in counted else ''} |"
         )
@@ -77,7 +77,7 @@ def _rounds(rounds: list[dict[str, dict[str, float]]]) -> Iterator[Row]:
     yield Row(
         "throughput of the whole job, against the fastest peer",
         "at least 1.5 times; the aim is 2.5",
-        rate.told(".2f", " times"),
+        rate.formatted(".2f", " times"),
         rate.median >= 1.5,
         rate.median >= 2.5,
     )
@@ -89,19 +89,19 @@ def _rounds(rounds: list[dict[str, dict[str, float]]]) -> Iterator[Row]:
     yield Row(
         "CPU for one request, where the cheapest peer spends 2.9 ms",
         "at most 1.9 ms; the aim is 1.1",
-        cpu.told(".2f", " ms"),
+        cpu.formatted(".2f", " ms"),
         cpu.median <= 1.9,
         cpu.median <= 1.1,
     )
     floor = Spread.of([turn[OURS]["cpu_ms"] / turn[FLOOR]["cpu_ms"] for turn in rounds])
-    yield Row("CPU for one request, against the floor", "", floor.told(".1f", " times"))
+    yield Row("CPU for one request, against the floor", "", floor.formatted(".1f", " times"))
     slow = Spread.of(
         ratios(each(OURS, "slow_rate"), [each(name, "slow_rate") for name in HAND_WRITTEN])
     )
     yield Row(
         "Stripe at 300 ms, 256 connections, against the fastest peer",
         "at least 1.6 times",
-        slow.told(".2f", " times"),
+        slow.formatted(".2f", " times"),
         slow.median >= 1.6,
     )
     share = Spread.of(
@@ -113,22 +113,22 @@ def _rounds(rounds: list[dict[str, dict[str, float]]]) -> Iterator[Row]:
     yield Row(
         "the same, against what the core can do at 0 ms",
         "at least 95 %",
-        share.told(".0f", " %"),
+        share.formatted(".0f", " %"),
         share.median >= 95,
     )
     ready = Spread.of(each(OURS, "ready_s"))
     yield Row(
         "start to ready",
         "at most 2 s; the aim is 0.8",
-        ready.told(".2f", " s"),
+        ready.formatted(".2f", " s"),
         ready.median <= 2,
         ready.median <= 0.8,
     )
     if "ready_mb" in rounds[0][OURS]:
         memory = Spread.of(each(OURS, "ready_mb"))
-        told = memory.told(".0f", " MB")
+        result = memory.formatted(".0f", " MB")
         what = "resident memory of a worker that is ready"
-        yield Row(what, "the aim is 88 MB", told, aim=memory.median <= 88)
+        yield Row(what, "the aim is 88 MB", result, aim=memory.median <= 88)
 
 
 def _slow(results: dict[str, Any]) -> Iterator[Row]:
@@ -138,14 +138,14 @@ def _slow(results: dict[str, Any]) -> Iterator[Row]:
     yield Row(
         f"Stripe at {days[0]['stripe_s']:.0f} s, {days[0]['callers']} callers, two workers",
         "all answered, each within 1.2 times Stripe's time",
-        f"{answered} of {callers} answered, the slowest after {ratio.told('.2f', ' times')}",
+        f"{answered} of {callers} answered, the slowest after {ratio.formatted('.2f', ' times')}",
         answered == callers and ratio.most <= 1.2,
     )
     memory = Spread.of([day["peak_mb"] for day in days])
     yield Row(
         "the same: resident memory of a worker",
         "at most 150 MB; the aim is 130",
-        memory.told(".0f", " MB"),
+        memory.formatted(".0f", " MB"),
         memory.median <= 150,
         memory.median <= 130,
     )
@@ -154,14 +154,14 @@ def _slow(results: dict[str, Any]) -> Iterator[Row]:
     yield Row(
         "three times the capacity: 503 `overloaded`, with `Retry-After` (99th percentile)",
         "within 100 ms",
-        refused.told(".1f", " ms"),
+        refused.formatted(".1f", " ms"),
         refused.median <= 100 and all(it["refused"] for it in beyond),
     )
     kept = Spread.of([it["accepted_median_ms"] / it["within_median_ms"] for it in beyond])
     yield Row(
         "the same: time of accepted requests, against the time within capacity (medians)",
         "they keep their speed",
-        kept.told(".2f", " times"),
+        kept.formatted(".2f", " times"),
         kept.median <= 1.1,
     )
     gone = results["callers_who_go"]
@@ -169,7 +169,7 @@ def _slow(results: dict[str, Any]) -> Iterator[Row]:
     yield Row(
         f"{gone[0]['callers']} callers who go at once: calls to Stripe for them",
         "at most 5 %",
-        calls.told(".0f", " %"),
+        calls.formatted(".0f", " %"),
         calls.median <= 5,
     )
     paced = results["at_stripes_pace"]
@@ -179,15 +179,15 @@ def _slow(results: dict[str, Any]) -> Iterator[Row]:
     yield Row(
         f"{rate:.0f} requests/s, Stripe at 300 ms: our own time, median",
         "at most 5 ms",
-        median.told(".1f", " ms"),
+        median.formatted(".1f", " ms"),
         median.median <= 5,
     )
     yield Row(
-        "the same, 99th percentile", "at most 25 ms", p99.told(".1f", " ms"), p99.median <= 25
+        "the same, 99th percentile", "at most 25 ms", p99.formatted(".1f", " ms"), p99.median <= 25
     )
     if "cpu_percent" in paced[0]:
         share = Spread.of([it["cpu_percent"] for it in paced])
-        yield Row("the same: share of one core", "", share.told(".1f", " %"))
+        yield Row("the same: share of one core", "", share.formatted(".1f", " %"))
     # A run in which it is not so ends with an error instead of a table.
     yield Row("calls to Stripe for one success", "exactly 1", "1", True)
 
@@ -201,7 +201,7 @@ def _growth(growth: dict[str, Any]) -> Iterator[Row]:
         yield Row(
             f"{int(sizes[-1]):,} users stored against {int(sizes[0]):,}, PostgreSQL: {whose}",
             "at most 1.1 times the median time",
-            times.told(".2f", " times"),
+            times.formatted(".2f", " times"),
             times.median <= 1.1,
         )
     bytes_each = growth["bytes_for_a_user"]
@@ -211,7 +211,7 @@ def _growth(growth: dict[str, Any]) -> Iterator[Row]:
             f"throughput of {workers} worker{'s' * (workers != '1')} on {growth['cores']} cores,"
             " shared with load, stub and PostgreSQL",
             "",
-            Spread.of(rates).told(".0f", "/s"),
+            Spread.of(rates).formatted(".0f", "/s"),
         )
 
 

@@ -19,16 +19,16 @@ class Outcome(NamedTuple):
     Attributes:
         status: the answer's HTTP status.
         kind: the name of the type that the program gets: a model's, or the error's that is raised.
-        told: what it holds, by the document's names.
+        members: what it holds, by the document's names.
     """
 
     status: int
     kind: str
-    told: dict[str, Any]
+    members: dict[str, Any]
 
 
 class Client(Protocol):
-    """A client that somebody else wrote, made from the served document.
+    """A client made by others' code from the served document.
 
     Attributes:
         kinds: by status, the name of the type that a program gets.

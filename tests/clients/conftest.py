@@ -38,5 +38,5 @@ def document(sandbox: Printed) -> str:
 @pytest.fixture(scope="session")
 def good(sandbox: Printed) -> Call:
     """Return a call that succeeds, once and again: the token is the user's latest."""
-    told = (sandbox.value(name) for name in ("Access key", "User JWT", "Fresh token"))
-    return Call(*told)
+    result = (sandbox.value(name) for name in ("Access key", "User JWT", "Fresh token"))
+    return Call(*result)

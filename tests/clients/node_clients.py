@@ -85,7 +85,7 @@ def install() -> None:
 
 
 def run(program: str, *words: str, cwd: Path | None = None) -> str:
-    """Run a program of Node's, and give its stdout."""
+    """Run a program of Node's, and return its stdout."""
     found = need(program, "apt-get install nodejs npm")
     done = subprocess.run(
         [found, *words], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE

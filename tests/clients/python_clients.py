@@ -115,8 +115,8 @@ class OpenapiPythonClient:
             answer = self._operation.sync_detailed(
                 client=client, body=body, access_key=call.access_key
             )
-        told = answer.parsed
-        return Outcome(int(answer.status_code), type(told).__name__, told.to_dict())
+        actual = answer.parsed
+        return Outcome(int(answer.status_code), type(actual).__name__, actual.to_dict())
 
 
 def run_module(name: str, *words: str) -> None:

@@ -40,11 +40,11 @@ def test_generator_has_nothing_to_say_against_the_document(document: str) -> Non
 
 def test_succeeds(client: Client, good: Call) -> None:
     """200: the identical object, with the customer's id."""
-    status, kind, told = client.save(good)
+    status, kind, result = client.save(good)
     assert (status, kind) == (200, client.kinds[200])
-    assert set(told) == {"coord_targeted_token", "customer_id"}
-    assert told["coord_targeted_token"] == good.token
-    assert re.fullmatch(r"cus_\w+", told["customer_id"])
+    assert set(result) == {"coord_targeted_token", "customer_id"}
+    assert result["coord_targeted_token"] == good.token
+    assert re.fullmatch(r"cus_\w+", result["customer_id"])
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_sees_a_typed_error(
         call = call._replace(user_jwt=sandbox.value("Test JWT"))
     outcome = client.save(call)
     assert (outcome.status, outcome.kind) == (status, client.kinds[status])
-    assert (outcome.told["status"], outcome.told["code"]) == (status, code)
-    assert outcome.told.get("decline_code") == decline_code
-    assert outcome.told["type"] == f"/v1/users/problems/{code}"
-    assert outcome.told["title"]
-    assert outcome.told["detail"]
-    assert re.fullmatch(r"[0-9a-f]{32}", outcome.told["request_id"])
+    assert (outcome.members["status"], outcome.members["code"]) == (status, code)
+    assert outcome.members.get("decline_code") == decline_code
+    assert outcome.members["type"] == f"/v1/users/problems/{code}"
+    assert outcome.members["title"]
+    assert outcome.members["detail"]
+    assert re.fullmatch(r"[0-9a-f]{32}", outcome.members["request_id"])

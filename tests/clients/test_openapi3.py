@@ -49,8 +49,8 @@ def test_models_of_datamodel_code_generator_accept_the_examples(
     problems = [example for kind, example in examples(openapi) if "problem" in kind]
     assert len(problems) > 10
     for problem in problems:
-        told = models.Problem.model_validate(problem).model_dump(mode="json", exclude_none=True)
-        assert told == problem
+        result = models.Problem.model_validate(problem).model_dump(mode="json", exclude_none=True)
+        assert result == problem
     assert models.StripeInfo(coord_targeted_token="tok_visa").customer_id is None
     for odd in ({}, {"coord_targeted_token": "visa"}, {"coord_targeted_token": "tok_a", "x": 1}):
         with pytest.raises(ValueError, match="validation error"):

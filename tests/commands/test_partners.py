@@ -54,9 +54,9 @@ def test_keys_that_are_not_used_are_told(run: Run) -> None:
     with JwksServer(KEY, {**KEY, "kid": "enc", "use": "enc"}) as server:
         done = run(*words("add", "--audience", "a", "--jwks-url", server.url))
         again = run(*words("update", "--jwks-url", server.url))
-    told = "Not used: the key 'enc' has a `use` other than sig.\n"
-    assert done.stderr == f"{told}Registered {ISSUER} for Acme.\n"
-    assert again.stderr == f"{told}Nothing has changed.\n"
+    result = "Not used: the key 'enc' has a `use` other than sig.\n"
+    assert done.stderr == f"{result}Registered {ISSUER} for Acme.\n"
+    assert again.stderr == f"{result}Nothing has changed.\n"
     assert said(again) == []
 
 

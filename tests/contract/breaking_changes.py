@@ -135,12 +135,12 @@ class _Operation:
             if code not in now.get("x-problems", {}):
                 what = f"the code {code} is gone"
                 yield Break(where, what, f"clients that decide by {code}")
-        for header, told in was.get("headers", {}).items():
+        for header, result in was.get("headers", {}).items():
             if header not in now.get("headers", {}):
                 what = f"the header {header} is gone"
                 yield Break(where, what, f"clients that read {header}")
                 continue
-            changes = narrowed(flat(self._new, now["headers"][header]), flat(self._old, told))
+            changes = narrowed(flat(self._new, now["headers"][header]), flat(self._old, result))
             for change in changes:
                 yield _unexpected(f"{where}, header {header}", change)
         if "schema" in was and "schema" not in now:

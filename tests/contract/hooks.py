@@ -148,7 +148,7 @@ def all_of_an_answer_is_documented(_context: Any, response: Any, case: Any) -> N
         headers,
         response.content,
     )
-    assert not (told := list(found)), told
+    assert not (result := list(found)), result
     if response.status_code >= 400 and asked.method != "HEAD":
         problem = response.json()
         assert problem["status"] == response.status_code

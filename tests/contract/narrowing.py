@@ -123,8 +123,8 @@ def _patterns(schema: Schema) -> set[str | None]:
 
 
 def _types(schema: Schema) -> set[str]:
-    told = schema.get("type", ["array", "boolean", "number", "object", "string", "null"])
-    types = {told} if isinstance(told, str) else set(told)
+    result = schema.get("type", ["array", "boolean", "number", "object", "string", "null"])
+    types = {result} if isinstance(result, str) else set(result)
     return types | {"integer"} if "number" in types else types
 
 

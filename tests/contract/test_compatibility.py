@@ -1,4 +1,4 @@
-"""Whoever was given the contract can go on using it, until its major version is raised."""
+"""A client of the released contract keeps working until the major version is raised."""
 
 import copy
 import subprocess

@@ -55,11 +55,11 @@ def check(schema: dict[str, Any] | None = None, *, required: bool = True) -> Req
 def plain_schema() -> dict[str, Any]:
     """Return the schema in jsonschema's terms: without `readOnly`, and with Python's `\\Z`."""
     schema = copy.deepcopy(SCHEMA)
-    for name, told in list(schema["properties"].items()):
-        if told.pop("readOnly", False):
+    for name, result in list(schema["properties"].items()):
+        if result.pop("readOnly", False):
             schema["properties"][name] = {"not": {}}
-        elif "pattern" in told:
-            told["pattern"] = told["pattern"].replace("$", r"\Z")
+        elif "pattern" in result:
+            result["pattern"] = result["pattern"].replace("$", r"\Z")
     return schema
 
 
@@ -95,9 +95,9 @@ def test_verdict_is_jsonschemas(body: Any) -> None:
     if PLAIN.is_valid(body):
         CHECK.check_body(raw, "application/json")
         return
-    with pytest.raises(InvalidRequest) as told:
+    with pytest.raises(InvalidRequest) as error:
         CHECK.check_body(raw, "application/json")
-    words = str(told.value.detail)
+    words = str(error.value.detail)
     assert len(words) < 200
     for sent in body.values() if isinstance(body, dict) else [body]:
         assert not (isinstance(sent, str) and len(sent) > 5 and sent in words)
@@ -116,9 +116,9 @@ def test_verdict_is_jsonschemas(body: Any) -> None:
     ],
 )
 def test_refusal_names_the_field_at_fault(body: Any, words: str) -> None:
-    with pytest.raises(InvalidRequest) as told:
+    with pytest.raises(InvalidRequest) as error:
         CHECK.check_body(json.dumps(body).encode(), "application/json")
-    assert words in str(told.value.detail)
+    assert words in str(error.value.detail)
 
 
 def test_keyword_that_has_no_words_of_its_own_is_refused_all_the_same() -> None:
@@ -140,7 +140,7 @@ def test_body_that_need_not_be_there() -> None:
 
 
 def test_operation_without_a_body_takes_any() -> None:
-    """Nobody reads it."""
+    """The body is not read."""
     operation: Any = Operation(SCHEMA)
     operation.request_body = {}
     heard: list[Any] = []
@@ -162,7 +162,7 @@ def test_operation_without_a_body_takes_any() -> None:
     ("body", "found"), [(b"", {}), (b'{"coord_targeted_token": "tok_1"}', {"stripe_info"})]
 )
 def test_what_was_checked_is_what_the_handler_gets(body: bytes, found: Any) -> None:
-    """Nobody parses it again, and perhaps otherwise."""
+    """The body is parsed once: another parser could read it differently."""
 
     async def receive() -> Any:
         return {"type": "http.request", "body": body}

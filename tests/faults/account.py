@@ -61,7 +61,7 @@ class Account:
         return name
 
     def live(self) -> list[Customer]:
-        """Give the customers that are not deleted."""
+        """Return the customers that are not deleted."""
         with self.lock:
             return [one for one in self.customers.values() if not one.deleted]
 
@@ -77,7 +77,7 @@ class Account:
             self._kept = {key: kept for key, kept in self._kept.items() if kept.answer is None}
 
     def answer(self, call: Call, fault: Fault, meanwhile: Callable[[], object]) -> Answer:
-        """Do what a call asks for, as far as its fault lets it, and give what shall be sent."""
+        """Do what a call asks for, as far as its fault lets it, and return what shall be sent."""
         sent = fault.answer or Answer(503, b"")
         request = call.request
         stripe_document.watch(
@@ -153,10 +153,10 @@ class Account:
             if is_delete:
                 self.delete(customer.id)
                 self._enter(call, customer.id, {}, 200)
-            return Answer(200, json.dumps(customer.told()).encode())
+            return Answer(200, json.dumps(customer.to_dict()).encode())
 
     def _perform(self, call: Call) -> tuple[Answer, bool]:
-        """Create or update; tells also whether the key keeps the answer."""
+        """Create or update; returns also whether the key keeps the answer."""
         form, customer_id = call.request.form, call.customer_id
         if "/payment_methods" in call.request.path:
             return self._perform_on_card(call), True
@@ -174,7 +174,7 @@ class Account:
             changed = {**customer.metadata, **metadata}
             customer.metadata = {name: value for name, value in changed.items() if value}
             self._set_card(customer, form)
-            answer = Answer(200, json.dumps(customer.told()).encode())
+            answer = Answer(200, json.dumps(customer.to_dict()).encode())
         self._enter(call, customer_id, metadata, answer.status)
         return answer, True
 
@@ -235,7 +235,7 @@ class Account:
     def _token(self, name: str) -> Answer:
         if name not in self.tokens:
             return stripe_error(404, "resource_missing", "token")
-        told = {
+        result = {
             "id": name,
             "object": "token",
             "created": 1,
@@ -244,7 +244,7 @@ class Account:
             "type": "card",
             "used": name in self.used,
         }
-        return Answer(200, json.dumps(told).encode())
+        return Answer(200, json.dumps(result).encode())
 
     def _refused(self, customer_id: str, call: Call) -> Answer | None:
         form = call.request.form
@@ -292,6 +292,6 @@ class Account:
             "object": "list",
             "url": "/v1/customers",
             "has_more": len(fitting) > limit,
-            "data": [one.told() for one in fitting[:limit]],
+            "data": [one.to_dict() for one in fitting[:limit]],
         }
         return Answer(200, json.dumps(page).encode())

@@ -42,12 +42,12 @@ class Findings:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Tell how many there are of each kind."""
+        """Return how many there are of each kind."""
         return {one.name: len(getattr(self, one.name)) for one in fields(self)}
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether there are none."""
+        """Return whether there are none."""
         return not any(self.counts.values())
 
 
@@ -83,7 +83,7 @@ def audit(
 
 
 def living(account: Account) -> dict[str, list[str]]:
-    """Give each user's live customers, by the user's hash in their metadata."""
+    """Return each user's live customers, by the user's hash in their metadata."""
     by_user = defaultdict(list)
     for customer in account.live():
         by_user[customer.metadata.get("coord_user", "nobody")].append(customer.id)

@@ -8,9 +8,15 @@ from faults.wire import Answer
 
 
 def stripe_error(status: int, code: str, param: str | None = None, **more: Any) -> Answer:
-    """Give an error as Stripe words it."""
-    told = {"type": "invalid_request_error", "code": code, "param": param, "message": code, **more}
-    body = {"error": {name: value for name, value in told.items() if value is not None}}
+    """Return an error as Stripe words it."""
+    result = {
+        "type": "invalid_request_error",
+        "code": code,
+        "param": param,
+        "message": code,
+        **more,
+    }
+    body = {"error": {name: value for name, value in result.items() if value is not None}}
     return Answer(status, json.dumps(body).encode())
 
 

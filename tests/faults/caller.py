@@ -20,25 +20,25 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a caller was told."""
+    """The response that a caller received."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     @property
-    def told(self) -> dict[str, Any]:
-        """Give the body, which is an object of JSON in success and in failure."""
-        told: dict[str, Any] = json.loads(self.body)
-        return told
+    def json(self) -> dict[str, Any]:
+        """Return the body, which is an object of JSON in success and in failure."""
+        result: dict[str, Any] = json.loads(self.body)
+        return result
 
     @property
     def customer_id(self) -> str:
-        return str(self.told["customer_id"])
+        return str(self.json["customer_id"])
 
     @property
     def code(self) -> str:
-        return str(self.told.get("code", ""))
+        return str(self.json.get("code", ""))
 
 
 class Callers:

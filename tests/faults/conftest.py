@@ -1,4 +1,4 @@
-"""Fixtures: databases of both kinds, the fake Stripe, and an instance that uses them."""
+"""Fixtures: databases of both kinds, the fake Stripe, and an instance of the service on them."""
 
 import os
 import random
@@ -50,13 +50,13 @@ def route(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
-    """Give the URL of a fresh, migrated database of each kind."""
+    """Return the URL of a fresh, migrated database of each kind."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture
 def sqlite_url(sqlite_template: Path) -> Iterator[str]:
-    """Give the URL of a fresh, migrated SQLite file.
+    """Yield the URL of a fresh, migrated SQLite file.
 
     In memory, where the machine has such files: a process that is killed loses nothing by this,
     only a machine that loses its power would.
@@ -68,7 +68,7 @@ def sqlite_url(sqlite_template: Path) -> Iterator[str]:
 
 @pytest.fixture
 def postgresql_url(postgres: PostgreSql) -> Iterator[str]:
-    """Give the URL of a fresh, migrated PostgreSQL database."""
+    """Yield the URL of a fresh, migrated PostgreSQL database."""
     name = f"faults_{secrets.token_hex(6)}"
     yield postgres.create(name)
     postgres.drop(name)
@@ -76,7 +76,7 @@ def postgresql_url(postgres: PostgreSql) -> Iterator[str]:
 
 @pytest.fixture
 def proxy(postgres: PostgreSql) -> Iterator[PgProxy]:
-    """Give a proxy in front of PostgreSQL."""
+    """Yield a proxy in front of PostgreSQL."""
     running = PgProxy(postgres.socket_path)
     yield running
     running.stop()
@@ -84,7 +84,7 @@ def proxy(postgres: PostgreSql) -> Iterator[PgProxy]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody in this process wait long between two calls."""
+    """Shorten the pauses between repeated calls."""
     monkeypatch.setattr("app.customers.save_card.RETRY_PAUSES", (0.02, 0.05))
 
 
@@ -101,7 +101,7 @@ def fake_stripe(route: str) -> Iterator[FakeStripe]:
 def open_instance(
     url: str, fake_stripe: FakeStripe, route: str
 ) -> Iterator[Callable[..., Instance]]:
-    """Give a way to open as many instances on one database as wanted."""
+    """Yield a way to open as many instances on one database as wanted."""
     instances: list[Instance] = []
 
     def another(**options: Any) -> Instance:
@@ -118,13 +118,13 @@ def open_instance(
 
 @pytest.fixture
 def instance(open_instance: Callable[..., Instance]) -> Instance:
-    """Give one."""
+    """Return one instance."""
     return open_instance()
 
 
 @pytest.fixture
 def deployment(url: str, fake_stripe: FakeStripe, tmp_path: Path) -> Iterator[Deployment]:
-    """Give what real processes share, on each database."""
+    """Yield what real processes share, on each database."""
     made = Deployment(url, fake_stripe, tmp_path)
     yield made
     made.database.close()
@@ -134,7 +134,7 @@ def deployment(url: str, fake_stripe: FakeStripe, tmp_path: Path) -> Iterator[De
 def on_postgresql(
     postgresql_url: str, fake_stripe: FakeStripe, tmp_path: Path
 ) -> Iterator[Deployment]:
-    """Give the same where there are many machines."""
+    """Yield the deployment on PostgreSQL, for several machines."""
     made = Deployment(postgresql_url, fake_stripe, tmp_path)
     yield made
     made.database.close()

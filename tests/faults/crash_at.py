@@ -20,7 +20,7 @@ here = threading.local()
 
 
 def hit(name: str) -> None:
-    """Die here, if this is the point and the time has come."""
+    """Kill this process if this is the point and it was passed often enough."""
     global skip
     if name == point:
         skip -= 1
@@ -29,7 +29,7 @@ def hit(name: str) -> None:
 
 
 def add_crash_points(owner: Any, name: str, label: str) -> None:
-    """Let a method pass the points before and after it."""
+    """Add the points before and after a method."""
     method: Callable[..., Any] = getattr(owner, name)
 
     def passing(*args: Any, **kwargs: Any) -> Any:

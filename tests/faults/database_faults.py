@@ -1,4 +1,4 @@
-"""Trouble with the database at each transition of a row, and what comes of it."""
+"""Faults of the database at each transition of a row, and the recovery from each."""
 
 import contextlib
 from collections.abc import Callable
@@ -27,7 +27,7 @@ DatabaseFault = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 def arrive_at(instance: Instance, fake_stripe: FakeStripe, transition: str) -> str:
-    """Script Stripe so that the next request passes the transition; gives its token."""
+    """Script Stripe so that the next request passes the transition; returns its token."""
     token = fake_stripe.account.token("card_declined" if transition == "refuse" else None)
     if transition == "take_over":
         fake_stripe.fail(FAULTS["reset after execution"], times=None)
@@ -56,7 +56,7 @@ def check(
     *,
     is_brief: bool = False,
 ) -> None:
-    """Meet trouble at a transition, and recover from it."""
+    """Cause a fault at a transition, and check that the request and the row recover."""
     instance.save(fake_stripe.account.token(), "somebody else")
     before = instance.save(fake_stripe.account.token()) if has_customer else None
     token = arrive_at(instance, fake_stripe, transition)

@@ -1,4 +1,4 @@
-"""One database, one Stripe, one partner, any number of server processes."""
+"""One database, one fake Stripe, one partner, and any number of server processes."""
 
 import random
 import sys
@@ -22,7 +22,7 @@ DEADLINE = 60.0
 
 
 def program(name: str) -> tuple[str, str]:
-    """Give the words that start one of the programs in this folder."""
+    """Return the words that start one of the programs in this folder."""
     return sys.executable, str(Path(__file__).with_name(name))
 
 
@@ -73,7 +73,7 @@ class Deployment:
         return audit(self.database.engine, self.fake_stripe.account, self.acknowledged)
 
     def settle(self) -> float:
-        """Wait until nothing is open, with no operator; tells how long it took."""
+        """Wait until nothing is open, with no operator; returns how long it took."""
         began = time.monotonic()
         while self.audit().open:
             assert time.monotonic() - began < DEADLINE, self.audit()
@@ -134,7 +134,7 @@ class Load:
         self.counts["cards"] += 1
 
     def _try(self, token: str, subject: str) -> int:
-        """Send it once; gives the status, or 0 where no answer came."""
+        """Send it once; returns the status, or 0 where no answer came."""
         urls = self._urls()
         if not urls:
             return 0

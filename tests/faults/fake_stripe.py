@@ -26,7 +26,7 @@ class _Script:
     method: str | None
 
     def fits(self, call: Call) -> bool:
-        """Tell whether the call is one that shall go wrong."""
+        """Return whether the call is one that shall go wrong."""
         return (
             self.times != 0
             and self.token in (None, call.token)

@@ -1,7 +1,7 @@
-"""`coord-users serve`, forked from a process that has imported all: it is up in a moment.
+"""Forks `coord-users serve` from a process that has imported everything, so that it starts fast.
 
-Reads a line of JSON from stdin for each server that shall live, `{"port": ..., "log": ...}`, and
-writes its process id; then waits for its end and writes the status, 0 or minus the signal.
+Reads a line of JSON from stdin for each server to start, `{"port": ..., "log": ...}`, and writes
+its process id; then waits for its exit and writes the status, 0 or minus the signal.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The rule with its rows and Stripe's door, wired in the test's own process."""
+"""An instance of the service without HTTP, in the test's own process."""
 
 import contextlib
 import threading
@@ -31,7 +31,7 @@ SECRET_KEY = "sk_test_faults"
 
 
 class Crash(BaseException):
-    """Raised where a process would be killed: nothing may catch it."""
+    """Raised where a process would be killed. No code catches it."""
 
 
 class Crashes:
@@ -123,7 +123,7 @@ class Instance:
         call, request: how long to wait, in seconds.
         lease: in seconds.
         secret: what tokens are sealed with.
-        per_user, per_partner: how many refused cards are borne within an hour.
+        per_user, per_partner: how many refused cards are allowed within an hour.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Instance:
             self.database.close()
 
     def user(self, subject: str = "user-1", email: str | None = None) -> User:
-        """Give a user of the one partner that there is."""
+        """Return a user of the one partner that there is."""
         with self.database.reading() as connection:
             issuer = connection.execute(issuers.select()).first()
         if issuer is None:
@@ -204,7 +204,7 @@ class Instance:
         return customer_id
 
     def row(self, subject: str = "user-1") -> Any:
-        """Give a user's row."""
+        """Return a user's row."""
         with self.database.reading() as connection:
             return connection.execute(users.select().where(users.c.subject == subject)).one()
 
@@ -258,7 +258,7 @@ class Instance:
             completer.stop()
 
     def complete(self) -> int:
-        """Do what the completer does, once, in this thread; tells how many stay open."""
+        """Do what the completer does, once, in this thread; returns how many stay open."""
         self.let_leases_expire()
         for row in self.upkeep.expired(1000, all_of_them=True):
             with contextlib.suppress(Exception):

@@ -107,7 +107,7 @@ class Books(RuleBasedStateMachine):
         return all(self.is_free(subject) for subject in USERS)
 
     def is_free(self, subject: str) -> bool:
-        """Tell whether nothing is under way for a user, at Stripe or in another process."""
+        """Return whether nothing is under way for a user, at Stripe or in another process."""
         row = self.row(subject)
         is_open = row is not None and row.attempt_id is not None
         return not (is_open or self.asleep or self.network.late)

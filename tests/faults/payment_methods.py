@@ -35,7 +35,7 @@ class PaymentMethod:
 
     def answer(self) -> Answer:
         """Return it as Stripe does."""
-        told: dict[str, Any] = {
+        result: dict[str, Any] = {
             "id": self.id,
             "object": "payment_method",
             "type": "card",
@@ -45,7 +45,7 @@ class PaymentMethod:
             "livemode": False,
             "metadata": self.metadata,
         }
-        return Answer(200, json.dumps(told).encode())
+        return Answer(200, json.dumps(result).encode())
 
 
 class PaymentMethods:

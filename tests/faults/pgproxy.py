@@ -28,7 +28,7 @@ class PgProxy:
         self._listen(0)
 
     def url(self, name: str) -> str:
-        """Give the URL of a database behind the proxy."""
+        """Return the URL of a database behind the proxy."""
         return f"postgresql://postgres@127.0.0.1:{self._port}/{name}"
 
     @contextlib.contextmanager
@@ -128,7 +128,7 @@ class _Pair:
         self._lock = threading.Lock()
 
     def is_last(self) -> bool:
-        """Tell whether the other thread has ended too."""
+        """Return whether the other thread has ended too."""
         with self._lock:
             self._ended += 1
             return self._ended == 2

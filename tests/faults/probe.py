@@ -24,7 +24,7 @@ PAUSE = 0.02
 
 
 def held_up(pid: int) -> float:
-    """Tell how long the first thread of a process has waited for a core, in seconds."""
+    """Return how long the first thread of a process has waited for a core, in seconds."""
     return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 

@@ -75,7 +75,7 @@ class Customer:
     def default_source(self) -> str | None:
         return f"card_{self.source[-12:]}" if self.source else None
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Give it as Stripe does."""
         if self.deleted:
             return {"id": self.id, "object": "customer", "deleted": True}

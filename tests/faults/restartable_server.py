@@ -1,4 +1,4 @@
-"""Server processes that can be had, and killed, by the hundred."""
+"""Server processes that start fast, to be killed hundreds of times."""
 
 import contextlib
 import http.client
@@ -16,7 +16,7 @@ from app.config import Settings
 
 
 class RestartableServer:
-    """One server after the other, at one address.
+    """A server that can be killed and started again at one address.
 
     Args:
         settings: what its environment says.
@@ -47,7 +47,7 @@ class RestartableServer:
         )
 
     def start(self) -> None:
-        """Let a server live, and wait until it is ready."""
+        """Fork a server, and wait until it is ready."""
         assert self._fork_server.stdin
         print(
             json.dumps({"port": self._port, "log": str(self._log)}),
@@ -61,12 +61,12 @@ class RestartableServer:
             time.sleep(0.005)
 
     def kill(self) -> None:
-        """End the server with no time for a last word."""
+        """Kill the server with SIGKILL."""
         os.kill(self._child, signal.SIGKILL)
         assert self._line() == "-9", self._log.read_text()
 
     def stop(self) -> None:
-        """End the server as a deployment does, and the fork server."""
+        """End the server with SIGTERM, and then the fork server."""
         os.kill(self._child, signal.SIGTERM)
         assert self._line() == "0", self._log.read_text()
         assert self._fork_server.stdin

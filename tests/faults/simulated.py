@@ -102,8 +102,8 @@ class Network:
         answer = self._carry(call, self.faults.pop(0) if self.faults else Fault())
         if answer is None:
             raise NoResponse("no answer")
-        told = Headers([("Content-Type", answer.content_type), *answer.headers])
-        return answer.body, answer.status, told
+        actual = Headers([("Content-Type", answer.content_type), *answer.headers])
+        return answer.body, answer.status, actual
 
     def arrive(self, number: int) -> None:
         """Let one late call arrive, or come to its end."""

@@ -57,10 +57,10 @@ def test_calls_for_each_success(settings: Settings, partner: Partner, tmp_path: 
             return statuses
 
         numbers = range(NEW_USERS_PER_SECOND * SECONDS)
-        told = sum(threads.map(save, numbers), Counter())
-    per_success = len(calls) / told[200]
+        result = sum(threads.map(save, numbers), Counter())
+    per_success = len(calls) / result[200]
     busiest = max(Counter(int(at) for at in calls).values())
-    print(f"{told}, {per_success:.2f} calls for each success, {busiest} in the busiest second")
-    assert told.keys() == {200, 503}
-    assert told[200] == len(numbers)
+    print(f"{result}, {per_success:.2f} calls for each success, {busiest} in the busiest second")
+    assert result.keys() == {200, 503}
+    assert result[200] == len(numbers)
     assert per_success < MOST_CALLS_PER_SUCCESS

@@ -32,10 +32,10 @@ def crash(instance: Instance, point: str, token: str, subject: str = "user-1") -
 @pytest.mark.parametrize("point", ALWAYS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 @pytest.mark.parametrize("who", ["the same request", "another card", "the completer"])
-def test_crash_is_mended_by_whoever_comes_next(
+def test_crash_is_recovered_by_the_next_process(
     open_instance: OpenInstance, fake_stripe: FakeStripe, point: str, has_customer: bool, who: str
 ) -> None:
-    """Whoever comes next finishes what was begun; there is one customer, and no rest is left."""
+    """It completes the attempt; there is one customer, and no data of the attempt is left."""
     crashing, successor = open_instance(), open_instance()
     before = crashing.save(fake_stripe.account.token()) if has_customer else None
     token = fake_stripe.account.token()
@@ -96,10 +96,10 @@ def test_crash_on_a_bad_day_of_stripes(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-def test_crash_while_a_refusal_is_put_down(
+def test_crash_while_a_refusal_is_stored(
     open_instance: OpenInstance, fake_stripe: FakeStripe, when: str, has_customer: bool
 ) -> None:
-    """The card is refused whoever asks, and what there was stays."""
+    """The card is refused to each later request, and the stored customer stays."""
     crashing, successor = open_instance(), open_instance()
     before = crashing.save(fake_stripe.account.token()) if has_customer else None
     token = fake_stripe.account.token("card_declined")
@@ -113,7 +113,7 @@ def test_crash_while_a_refusal_is_put_down(
 
 
 def test_crash_after_crash(open_instance: OpenInstance, fake_stripe: FakeStripe) -> None:
-    """Each successor dies in turn, at each point: the last one finds one customer."""
+    """Each successor crashes in turn, at each point; the last one finds one customer."""
     token = fake_stripe.account.token()
     for point in (
         "claim.after",

@@ -54,7 +54,7 @@ def test_kill_at_each_point(deployment: Deployment, point: str, has_customer: bo
 
 @pytest.fixture
 def servers(deployment: Deployment) -> Iterator[list[RestartableServer]]:
-    """Give fork servers that are warm."""
+    """Yield fork servers that are warm."""
     made = [RestartableServer(deployment.settings, deployment.log()) for _ in range(SERVERS)]
     yield made
     for server in made:
@@ -65,7 +65,9 @@ def servers(deployment: Deployment) -> Iterator[list[RestartableServer]]:
 def test_kills_at_random_moments_under_load(
     deployment: Deployment, servers: list[RestartableServer]
 ) -> None:
-    """Whoever retries converges; what those who do not retry left behind settles by itself.
+    """A retried request converges; attempts that are not retried are settled by the completer.
+
+    SEED repeats the moments and the choices of a run, as far as threads and processes allow.
 
     SEED repeats the moments and the choices of a run, as far as threads and processes allow.
     """
@@ -81,7 +83,7 @@ def test_kills_at_random_moments_under_load(
     kills = Counter[str]()
 
     def ghost(url: str, subject: str) -> None:
-        """Ask once, just before the kill, and never again."""
+        """Send one request just before the kill, and never retry it."""
         with contextlib.suppress(Lost):
             deployment.save(url, deployment.fake_stripe.account.token(), subject)
 

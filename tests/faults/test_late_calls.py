@@ -16,7 +16,7 @@ OpenInstance = Callable[..., Instance]
 
 
 def facts(instance: Instance) -> tuple[object, ...]:
-    """Give what a user's row says of its customer."""
+    """Return what a user's row says of its customer."""
     row = instance.row()
     return row.stripe_customer_id, row.token_hash, row.last_updated, row.attempt_id
 

@@ -1,4 +1,4 @@
-"""Whoever tries stolen cards is stopped: by user, by partner, for as long as the window is."""
+"""Limits on refused cards, by user and by partner, within a sliding window."""
 
 import time
 from collections.abc import Callable
@@ -23,18 +23,18 @@ def be_refused(instance: Instance, fake_stripe: FakeStripe, subject: str = "user
 
 
 def be_stopped(instance: Instance, fake_stripe: FakeStripe, subject: str = "user-1") -> None:
-    """Stripe hears nothing of it, and the caller hears when to come again."""
+    """Expect a refusal without a call to Stripe, and with `Retry-After`."""
     calls = len(fake_stripe.calls)
-    with pytest.raises(TooManyAttempts) as told:
+    with pytest.raises(TooManyAttempts) as error:
         instance.save(fake_stripe.account.token(), subject)
-    assert told.value.retry_after
-    assert 0 < told.value.retry_after <= WINDOW
+    assert error.value.retry_after
+    assert 0 < error.value.retry_after <= WINDOW
     assert len(fake_stripe.calls) == calls
     assert instance.audit().is_clean, instance.audit()
 
 
 def let_pass(instance: Instance, seconds: float) -> None:
-    """Let all refusals be so much older."""
+    """Set all refusals back by a time."""
     with instance.database.writing() as connection:
         connection.execute(refusals.update().values(refused_at=refusals.c.refused_at - seconds))
 
@@ -82,10 +82,10 @@ def test_only_refused_cards_count(open_instance: OpenInstance, fake_stripe: Fake
     instance.save(token)
 
 
-def test_latest_card_is_told_again_beyond_the_limit(
+def test_latest_card_is_replayed_beyond_the_limit(
     open_instance: OpenInstance, fake_stripe: FakeStripe
 ) -> None:
-    """The same request gets the same answer: it tries no card."""
+    """The same request gets the same response: it tries no card."""
     instance = open_instance(per_user=1)
     token = fake_stripe.account.token()
     customer_id = instance.save(token)
@@ -115,19 +115,17 @@ def test_limit_holds_for_many_at_once(open_instance: OpenInstance, fake_stripe: 
     instances[0].user()
 
     def one(number: int) -> str:
-        with pytest.raises(UsersApiError) as told:
+        with pytest.raises(UsersApiError) as error:
             instances[number % 2].save(fake_stripe.account.token("card_declined"))
-        return told.value.code
+        return error.value.code
 
     with ThreadPoolExecutor(12) as threads:
-        told = list(threads.map(one, range(12)))
-    assert sorted(told) == ["card_declined"] * 3 + ["too_many_attempts"] * 9
+        actual = list(threads.map(one, range(12)))
+    assert sorted(actual) == ["card_declined"] * 3 + ["too_many_attempts"] * 9
     assert len(fake_stripe.calls) == 3
 
 
-def test_limit_holds_for_who_waited_for_a_refusal_to_be_written(
-    postgresql_url: str, fake_stripe: FakeStripe
-) -> None:
+def test_limit_holds_after_waiting_for_a_lock(postgresql_url: str, fake_stripe: FakeStripe) -> None:
     """PostgreSQL counts as of when a statement began, though it goes on with the row as it is."""
     with (
         Instance(
@@ -149,7 +147,7 @@ def test_limit_holds_for_who_waited_for_a_refusal_to_be_written(
 
 
 def waits_for_a_lock(instance: Instance) -> bool:
-    """Tell whether a statement waits for another's transaction to end."""
+    """Return whether a statement waits for another's transaction to end."""
     query = (
         "select count(*) from pg_stat_activity"
         " where datname = current_database() and wait_event_type = 'Lock'"

@@ -42,12 +42,12 @@ def test_many_identical_requests_at_two_servers(on_postgresql: Deployment) -> No
         serving(deployment.settings, deployment.log()) as two,
     ):
         answers = at_once(deployment, [one.url, two.url], wanted)
-    told: dict[str, set[str]] = {subject: set() for subject in users}
+    actual: dict[str, set[str]] = {subject: set() for subject in users}
     for (subject, token), answer in zip(wanted, answers, strict=True):
         assert answer.status == 200, answer.code
-        told[subject].add(answer.customer_id)
+        actual[subject].add(answer.customer_id)
         deployment.acknowledged[subject] = Acknowledged(token, answer.customer_id)
-    assert all(len(ids) == 1 for ids in told.values())
+    assert all(len(ids) == 1 for ids in actual.values())
     assert len(deployment.fake_stripe.account.live()) == 100
     assert len(deployment.fake_stripe.calls) == 100
     assert deployment.audit().is_clean, deployment.audit()

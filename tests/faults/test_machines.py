@@ -71,7 +71,7 @@ def unhurried(on_postgresql: Deployment) -> None:
 
 @pytest.fixture
 def machines(on_postgresql: Deployment) -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    """Give two servers whose clocks differ by a minute."""
+    """Yield two servers whose clocks differ by a minute."""
     servers = behind(on_postgresql, -30.0), behind(on_postgresql, 30.0)
     yield servers
     for server in servers:

@@ -18,7 +18,7 @@ from app.storage.database import Database
 
 @pytest.fixture(autouse=True)
 def simulated_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody wait in earnest."""
+    """Replace sleeping by simulated time."""
     monkeypatch.setattr("app.customers.save_card.time", Clock())
     monkeypatch.setattr("app.customers.settle.time", Clock())
     monkeypatch.setattr("app.customers.forget.time", Clock())
@@ -26,7 +26,7 @@ def simulated_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def counts() -> Iterator[Callable[[str], None]]:
-    """Give a way to count what is tried, and tell it at the end."""
+    """Yield a way to count what is tried, and tell it at the end."""
     counted: Counter[str] = Counter()
     yield lambda what: counted.update([what])
     print(dict(counted))

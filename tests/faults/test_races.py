@@ -24,7 +24,7 @@ OpenInstance = Callable[..., Instance]
 def at_once(
     instances: Sequence[Instance], tokens: Sequence[str], subject: str = "user-1"
 ) -> list[str]:
-    """Save all tokens at once, in turn by each instance; gives ids and codes in their order."""
+    """Save all tokens at once, in turn by each instance; returns ids and codes in their order."""
     for instance in instances:
         instance.user(subject)
     together = threading.Barrier(len(tokens))
@@ -51,9 +51,9 @@ def test_same_token_at_once_is_one_update(
     before = instances[0].save(fake_stripe.account.token()) if has_customer else None
     instances[0].acknowledged.clear()
     fake_stripe.processing = 0.1
-    told = at_once(instances, [fake_stripe.account.token()] * 20)
-    assert len(set(told)) == 1
-    assert before in (None, *told)
+    actual = at_once(instances, [fake_stripe.account.token()] * 20)
+    assert len(set(actual)) == 1
+    assert before in (None, *actual)
     assert len(fake_stripe.calls) == 1 + has_customer
     assert instances[0].audit().is_clean, instances[0].audit()
 
@@ -65,9 +65,9 @@ def test_different_tokens_at_once_follow_one_another(
     instances = [open_instance(call=5.0, request=40.0, lease=30.0) for _ in range(2)]
     fake_stripe.processing = 0.005
     tokens = [fake_stripe.account.token() for _ in range(20)]
-    told = at_once(instances, tokens)
-    assert len(set(told)) == 1
-    assert told[0].startswith("cus_")
+    actual = at_once(instances, tokens)
+    assert len(set(actual)) == 1
+    assert actual[0].startswith("cus_")
     assert sorted(entry.token for entry in fake_stripe.account.ledger) == sorted(tokens)
     assert instances[0].audit().is_clean, instances[0].audit()
 
@@ -78,8 +78,8 @@ def test_same_refused_token_at_once_is_one_refusal(
     """All who sent it are told the same, and it counts once."""
     instances = [open_instance(call=5.0, request=20.0, lease=30.0, per_user=2) for _ in range(2)]
     fake_stripe.processing = 0.1
-    told = at_once(instances, [fake_stripe.account.token("expired_card")] * 10)
-    assert told == ["expired_card"] * 10
+    actual = at_once(instances, [fake_stripe.account.token("expired_card")] * 10)
+    assert actual == ["expired_card"] * 10
     assert len(fake_stripe.calls) == 1
     assert instances[0].save(fake_stripe.account.token())
 
@@ -103,7 +103,7 @@ def test_users_at_once_get_customers_of_their_own(
     assert instances[0].audit().is_clean, instances[0].audit()
 
 
-def test_other_card_is_told_to_wait_within_its_time(
+def test_other_card_gets_409_within_its_timeout(
     open_instance: OpenInstance, fake_stripe: FakeStripe
 ) -> None:
     """Stripe is at one card for longer than another request may last: 409, and later it works."""
@@ -117,10 +117,10 @@ def test_other_card_is_told_to_wait_within_its_time(
         while not fake_stripe.calls:
             time.sleep(0.005)
         began = time.monotonic()
-        with pytest.raises(UsersApiError) as told:
+        with pytest.raises(UsersApiError) as error:
             hasty.save(second)
-        assert told.value.code == "update_in_progress"
-        assert told.value.retry_after
+        assert error.value.code == "update_in_progress"
+        assert error.value.retry_after
         # The first is waited for no longer than this one may last: not until its lease ends.
         assert time.monotonic() - began < 8.0
         fake_stripe.let_go()
@@ -158,12 +158,12 @@ def test_waiting_request_gets_the_same_answer_if_other_cards_came_in_between(
         two = threads.submit(at_once, [waiting], [token])
         assert looked.wait(10)
         fake_stripe.let_go()
-        told = one.result(10)
+        actual = one.result(10)
         for _ in range(further):
             third.save(fake_stripe.account.token())
         calls = len(fake_stripe.calls)
         go_on.set()
-        assert two.result(10) == told
+        assert two.result(10) == actual
     if outcome == "saved":
         assert len(fake_stripe.calls) == calls
     assert third.audit().is_clean, third.audit()
@@ -243,10 +243,10 @@ def test_repeated_request_after_another_card_shares_no_outdated_success(
     assert other.audit().is_clean, other.audit()
 
 
-def test_caller_that_hangs_up_takes_nobody_with_it(
+def test_disconnected_caller_does_not_cancel_a_duplicate(
     open_instance: OpenInstance, fake_stripe: FakeStripe
 ) -> None:
-    """Of two who sent the same, the first has gone before it began: the other's card is saved."""
+    """Of two identical requests, the first caller disconnects; the card of the other is saved."""
     instance = open_instance()
     user, token = instance.user(), fake_stripe.account.token()
     begun, go_on = threading.Event(), threading.Event()

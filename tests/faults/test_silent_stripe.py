@@ -46,7 +46,7 @@ def confine(cores: set[int], *pids: int) -> None:
 
 @contextmanager
 def undisturbed(server: ServerProcess, *others: int) -> Iterator[None]:
-    """Give the server one core of two for itself, as its own machine would."""
+    """Confine the server to one of two cores, and everything else to the other."""
     first, *rest = cores = sorted(os.sched_getaffinity(0))
     confine({first}, server.process.pid)
     confine(set(rest), os.getpid(), *others)
@@ -84,13 +84,13 @@ def test_silent_stripe(
         until = time.monotonic() + seconds
 
         async def one(subject: str) -> list[int]:
-            told = []
+            result = []
             await asyncio.sleep(random.uniform(0.0, COMING))
             while time.monotonic() < until:
                 answer = await deployment.callers.save_soon(url, tokens[subject], subject)
-                told.append(answer.status)
+                result.append(answer.status)
                 await asyncio.sleep(0.5)
-            return told
+            return result
 
         return [status for each in await asyncio.gather(*map(one, tokens)) for status in each]
 
@@ -102,7 +102,7 @@ def test_silent_stripe(
         deployment.fake_stripe.fail(FAULTS["hangs before execution"], times=None, method=None)
         alone = undisturbed(server, *postgres.pids()) if has_core else nullcontext()
         with alone, probing(server) as measured:
-            told = asyncio.run(all_call(server.url))
+            result = asyncio.run(all_call(server.url))
         deployment.fake_stripe.heal()
         healed = time.monotonic()
         assert (
@@ -112,10 +112,10 @@ def test_silent_stripe(
         assert time.monotonic() - healed < BACK
         deployment.settle()
         requests = [event for event in server.events() if event["event"] == "request"]
-    assert set(told) <= {503, 409}
-    assert len(told) >= callers
+    assert set(result) <= {503, 409}
+    assert len(result) >= callers
     slowest = max(event["seconds"] for event in requests)
-    print(f"{len(told)} answers, the slowest after {slowest} s; /healthz: {measured}")
+    print(f"{len(result)} answers, the slowest after {slowest} s; /healthz: {measured}")
     # By the service's own clock: the callers here wait for their turn in one thread. On one core it
     # may be late, but not as late as if a second call were given its whole time.
     assert slowest < (budget if has_core else budget + 1.0)

@@ -20,7 +20,7 @@ from app.errors import StorageUnavailable, UsersApiError
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody wait long for a lock."""
+    """Shorten the timeouts for locks."""
     monkeypatch.setattr("app.storage.database.TIMEOUT", 1)
 
 
@@ -112,7 +112,7 @@ def test_sqlite_file_gone_and_back(sqlite_url: str, fake_stripe: FakeStripe) -> 
 def test_locked_sqlite_does_not_let_requests_queue_up(
     sqlite_url: str, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the file is locked, each of many requests is answered in about its own time."""
+    """Each of many requests gets its response within its own timeout."""
     monkeypatch.setattr("app.storage.database.TIMEOUT", 0.5)
     monkeypatch.setattr("app.storage.deadline_queue.TIMEOUT", 0.5)
     path = make_url(sqlite_url).database or ""
@@ -121,9 +121,9 @@ def test_locked_sqlite_does_not_let_requests_queue_up(
 
         def one(number: int) -> float:
             began = time.monotonic()
-            with pytest.raises(UsersApiError) as told:
+            with pytest.raises(UsersApiError) as error:
                 instance.customers.save_card(users[number], fake_stripe.account.token())
-            assert told.value.code == "storage_unavailable"
+            assert error.value.code == "storage_unavailable"
             return time.monotonic() - began
 
         with lock_file(path)(), ThreadPoolExecutor(12) as threads:

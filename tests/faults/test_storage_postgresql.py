@@ -17,7 +17,7 @@ from app.errors import StorageUnavailable
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody wait long for a lock."""
+    """Shorten the timeouts for locks."""
     monkeypatch.setattr("app.storage.database.TIMEOUT", 1)
 
 
@@ -144,10 +144,10 @@ def test_deadlock_with_another_session(postgresql_url: str, fake_stripe: FakeStr
         assert instance.audit().is_clean, instance.audit()
 
 
-def test_silent_postgresql_holds_nobody_for_ever(
+def test_silent_postgresql_ends_in_a_timeout(
     postgresql_url: str, proxy: PgProxy, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that takes statements and answers nothing is as good as gone: 503, in time."""
+    """A server that accepts statements and does not respond counts as unreachable: 503, in time."""
     monkeypatch.setattr("app.storage.database.TIMEOUT", 1)
     name = psycopg.conninfo.conninfo_to_dict(postgresql_url)["dbname"]
     with (

@@ -94,10 +94,10 @@ def test_every_user_gets_their_own_customer(
             time.sleep(number % callers * APART if number < callers else 0)
             email = f"user-{number}@example.com"
             response = caller.save(f"tok_{number}", f"user-{number}", email=email)
-            told = response.json()
+            result = response.json()
             expected = (200, customer_of(email))
-            got = (response.status_code, told.get("customer_id"))
-            return "" if got == expected else f"{number}: {got}, not {expected}: {told}"
+            got = (response.status_code, result.get("customer_id"))
+            return "" if got == expected else f"{number}: {got}, not {expected}: {result}"
 
         with caller, ThreadPoolExecutor(callers) as threads:
             wrong = [problem for problem in threads.map(save, range(requests)) if problem]

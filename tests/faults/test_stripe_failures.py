@@ -1,4 +1,4 @@
-"""Each way in which Stripe can fail: told right, nothing lost, and it converges."""
+"""Each way in which Stripe can fail: the outcome is reported correctly, and converges."""
 
 import time
 from collections.abc import Callable
@@ -26,29 +26,29 @@ LOOK_UPS = {
 NOT_EXECUTED = ("429", "429 lock timeout")
 
 
-def save_in_trouble(instance: Instance, token: str) -> None:
-    """Send a request that must be told as unknown, and within its time."""
+def save_with_unknown_outcome(instance: Instance, token: str) -> None:
+    """Send a request whose outcome must be reported as unknown, within its timeout."""
     began = time.monotonic()
-    with pytest.raises(StripeUnavailable) as told:
+    with pytest.raises(StripeUnavailable) as error:
         instance.save(token)
-    assert told.value.retry_after
+    assert error.value.retry_after
     # Who trickles, or hangs, would otherwise be waited for without end.
     assert time.monotonic() - began < instance.request + 5.0
 
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-def test_unknown_outcome_is_told_and_converges(
+def test_unknown_outcome_is_reported_and_converges(
     instance: Instance, fake_stripe: FakeStripe, name: str, has_customer: bool
 ) -> None:
-    """503 while it lasts; the same request afterwards succeeds, with one customer."""
+    """503 while the fault lasts; the same request succeeds afterwards, with one customer."""
     before = instance.save(fake_stripe.account.token()) if has_customer else None
     token = fake_stripe.account.token()
     fake_stripe.fail(FAULTS[name], times=None)
     if name == FOUND_OUT:
         instance.save(token)
     else:
-        save_in_trouble(instance, token)
+        save_with_unknown_outcome(instance, token)
         # What Stripe has certainly not executed is withdrawn: the completer need not ask again.
         assert (instance.row().attempt_id is None) == (name in NOT_EXECUTED)
     fake_stripe.heal()
@@ -59,7 +59,7 @@ def test_unknown_outcome_is_told_and_converges(
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-def test_one_fault_is_borne_within_the_request(
+def test_one_fault_is_retried_within_the_request(
     instance: Instance, fake_stripe: FakeStripe, name: str, has_customer: bool
 ) -> None:
     """A single failure does not reach the caller: the same key is sent again in time."""
@@ -68,7 +68,7 @@ def test_one_fault_is_borne_within_the_request(
     fake_stripe.fail(FAULTS[name])
     # At a rate limit a second call in the same request would make it worse.
     if name in ("hangs during execution", "429"):
-        save_in_trouble(instance, token := fake_stripe.account.token())
+        save_with_unknown_outcome(instance, token := fake_stripe.account.token())
         fake_stripe.heal()
         instance.save(token)
     else:
@@ -77,30 +77,30 @@ def test_one_fault_is_borne_within_the_request(
 
 
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-def test_refused_connection_is_told_and_converges(
+def test_refused_connection_is_reported_and_converges(
     instance: Instance, fake_stripe: FakeStripe, has_customer: bool
 ) -> None:
-    """Nothing listens where Stripe should be, and kept connections have ended."""
+    """Nothing listens at Stripe's address, and kept connections are closed."""
     if has_customer:
         instance.save(fake_stripe.account.token())
     token = fake_stripe.account.token()
     with fake_stripe.refusing():
-        save_in_trouble(instance, token)
+        save_with_unknown_outcome(instance, token)
     instance.save(token)
     assert instance.audit().is_clean, instance.audit()
 
 
 @pytest.mark.parametrize("name", NOT_STRIPE)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-def test_answer_in_other_words_than_stripes_is_unknown(
+def test_error_not_in_stripes_form_is_unknown(
     instance: Instance, fake_stripe: FakeStripe, name: str, has_customer: bool
 ) -> None:
-    """A 4xx that bears no error of Stripe's refuses nothing: a proxy may have sent it."""
+    """A 4xx without a Stripe error refuses nothing: a proxy may have sent it."""
     if has_customer:
         instance.save(fake_stripe.account.token())
     token = fake_stripe.account.token()
     fake_stripe.fail(NOT_STRIPE[name], times=None, method=None)
-    save_in_trouble(instance, token)
+    save_with_unknown_outcome(instance, token)
     fake_stripe.heal()
     instance.save(token)
     assert instance.audit().is_clean, instance.audit()
@@ -108,20 +108,20 @@ def test_answer_in_other_words_than_stripes_is_unknown(
 
 @pytest.mark.parametrize("name", LOOK_UPS)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-def test_failed_look_up_is_no_answer(
+def test_failed_look_up_leaves_the_attempt_open(
     instance: Instance, fake_stripe: FakeStripe, name: str, has_customer: bool
 ) -> None:
-    """Stripe has it, forgot the key, and does not tell: the attempt stays open."""
+    """Stripe has executed the call and forgotten the key, and the look-up fails."""
     if has_customer:
         instance.save(fake_stripe.account.token())
     token = fake_stripe.account.token()
     fake_stripe.fail(FAULTS["reset after execution"], times=None)
-    save_in_trouble(instance, token)
+    save_with_unknown_outcome(instance, token)
     fake_stripe.heal()
     fake_stripe.account.forget_keys()
     instance.grow_old(25 * 3600)
     fake_stripe.fail(LOOK_UPS[name], times=None, method="GET")
-    save_in_trouble(instance, token)
+    save_with_unknown_outcome(instance, token)
     assert instance.row().attempt_id is not None
     fake_stripe.heal()
     instance.save(token)
@@ -151,9 +151,9 @@ def test_refusal_changes_nothing(
 ) -> None:
     """A refused card leaves the customer, its card and the stored id as they were."""
     before = instance.save(fake_stripe.account.token()) if has_customer else None
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as error:
         instance.save(token)
-    assert told.value.code == code
+    assert error.value.code == code
     assert instance.row().stripe_customer_id == before
     assert len(fake_stripe.account.live()) == has_customer
     assert instance.audit().is_clean, instance.audit()
@@ -163,9 +163,9 @@ def test_used_token_of_another_user_is_refused(instance: Instance, fake_stripe: 
     """A token that made one user's customer makes no other's."""
     token = fake_stripe.account.token()
     instance.save(token, "user-1")
-    with pytest.raises(TokenRefused) as told:
+    with pytest.raises(TokenRefused) as error:
         instance.save(token, "user-2")
-    assert told.value.code == "token_already_used"
+    assert error.value.code == "token_already_used"
     assert instance.audit().is_clean, instance.audit()
 
 

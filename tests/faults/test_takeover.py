@@ -1,4 +1,4 @@
-"""Two come for the same work: one does it, the other finds it done, and both tell the same."""
+"""Two processes complete the same attempt: one does it, and both report the same."""
 
 import time
 from collections.abc import Callable
@@ -30,7 +30,7 @@ ODD = Fault(executed=False, answer=stripe_error(400, "parameter_invalid", "metad
 
 
 def leave_open(instance: Instance, fake_stripe: FakeStripe) -> str:
-    """Leave an attempt open, whose outcome only Stripe knows; gives its token."""
+    """Leave an attempt open, whose outcome only Stripe knows; returns its token."""
     token = fake_stripe.account.token()
     fake_stripe.fail(FAULTS["reset after execution"], times=None)
     with pytest.raises(StripeUnavailable):
@@ -90,10 +90,10 @@ def test_refusal_by_another_of_an_attempt_that_was_taken_over(
 
 
 @pytest.mark.parametrize("kind", ["card", "token", "parameter"])
-def test_who_waits_is_refused_alike(
+def test_waiting_request_gets_the_same_refusal(
     open_instance: OpenInstance, fake_stripe: FakeStripe, kind: str
 ) -> None:
-    """One call to Stripe, and whoever sent the same token is told the same."""
+    """One call to Stripe; all requests with the same token get the same response."""
     instances = [open_instance(call=5.0, request=10.0, lease=20.0) for _ in range(2)]
     token = {
         "card": fake_stripe.account.token("expired_card"),
@@ -106,18 +106,18 @@ def test_who_waits_is_refused_alike(
     instances[0].user()
 
     def one(instance: Instance) -> tuple[str, str]:
-        with pytest.raises(UsersApiError) as told:
+        with pytest.raises(UsersApiError) as error:
             instance.save(token)
-        return type(told.value).__name__, told.value.code
+        return type(error.value).__name__, error.value.code
 
     with ThreadPoolExecutor(4) as threads:
-        told = list(threads.map(one, instances * 2))
-    assert len(set(told)) == 1
+        result = list(threads.map(one, instances * 2))
+    assert len(set(result)) == 1
     assert len(fake_stripe.calls) == 1
     assert instances[0].audit().is_clean, instances[0].audit()
 
 
-def test_customer_missing_for_a_call_that_names_none_is_our_fault(
+def test_missing_customer_for_a_call_without_one_is_internal(
     instance: Instance, fake_stripe: FakeStripe
 ) -> None:
     """The caller is not asked for another token, and nothing is left open."""
@@ -156,8 +156,8 @@ def completer(instance: Instance) -> Completer:
     )
 
 
-def test_completer_tells_what_became_of_each(instance: Instance, fake_stripe: FakeStripe) -> None:
-    """Settled, refused, or still unknown: the log has a line for each, without secrets."""
+def test_completer_logs_each_outcome(instance: Instance, fake_stripe: FakeStripe) -> None:
+    """Settled, refused or still unknown, without secrets."""
     leave_open(instance, fake_stripe)
     instance.let_leases_expire()
     with capture_logs() as logged:
@@ -172,9 +172,7 @@ def test_completer_tells_what_became_of_each(instance: Instance, fake_stripe: Fa
     assert outcomes == ["stripe_unavailable"]
 
 
-def test_completer_that_is_told_to_stop_begins_nothing(
-    instance: Instance, fake_stripe: FakeStripe
-) -> None:
+def test_stopped_completer_begins_nothing(instance: Instance, fake_stripe: FakeStripe) -> None:
     leave_open(instance, fake_stripe)
     instance.let_leases_expire()
     stopping = completer(instance)
@@ -185,10 +183,10 @@ def test_completer_that_is_told_to_stop_begins_nothing(
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable(inner="gone"), ValueError("odd")])
-def test_completer_outlives_what_goes_wrong(
+def test_completer_survives_errors(
     instance: Instance, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """It looks again: a service without it would leave attempts open for ever."""
+    """Without it, attempts would stay open."""
     looks: list[float] = []
 
     def expired(_most: int) -> list[Any]:

@@ -35,7 +35,7 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
     def head(self, length: int | None = None) -> bytes:
-        """Give the status line and the headers; `length` may lie about the body."""
+        """Return the status line and the headers; `length` may lie about the body."""
         lines = [f"HTTP/1.1 {self.status} Told", f"Content-Type: {self.content_type}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         lines.append(f"Content-Length: {len(self.body) if length is None else length}")

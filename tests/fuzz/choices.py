@@ -24,22 +24,22 @@ class Choices:
         self._at = 0
 
     def number(self, below: int) -> int:
-        """Give a number from 0."""
+        """Return a number from 0."""
         size = 1 if below <= 256 else 2
         piece = self._drawn[self._at : self._at + size]
         self._at += size
         return int.from_bytes(piece, "big") % below
 
     def pick(self, items: Sequence[Item]) -> Item:
-        """Give one of some; the first is what nobody would look at twice."""
+        """Return one of some; the first is what nobody would look at twice."""
         return items[self.number(len(items))]
 
     def happens(self, one_in: int) -> bool:
-        """Tell whether something happens that does not happen as a rule."""
+        """Return whether something happens that does not happen as a rule."""
         return self.number(256) > 255 - 256 // one_in
 
     def text(self, fragments: Sequence[str], most: int) -> str:
-        """Give a few fragments, one behind the other."""
+        """Return a few fragments, one behind the other."""
         return "".join(self.pick(fragments) for _ in range(self.number(most + 1)))
 
 

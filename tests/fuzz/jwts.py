@@ -68,7 +68,7 @@ def encoded(part: bytes) -> str:
 
 
 def forged(choose: Choices) -> Forged:
-    """Give a JWT that is genuine, or changed in its members, its JSON, its letters or its key."""
+    """Return a JWT that is genuine, or changed in its members, its JSON, its letters or its key."""
     by = choose.pick([*SIGNERS[:2] * 3, HMAC, *SIGNERS])
     header = {"alg": by.algorithm, "typ": "JWT"} | ({"kid": by.kid} if by.kid else {})
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "user-1", "exp": NOW + 86_400}

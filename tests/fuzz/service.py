@@ -51,17 +51,17 @@ class InProcess(contextlib.AbstractContextManager["InProcess"]):
         pieces = [{"type": "http.request", "body": piece, "more_body": True} for piece in body] + [
             {"type": "http.request", "body": b"", "more_body": False}
         ]
-        told: list[Any] = []
+        result: list[Any] = []
 
         async def receive() -> Any:
             return pieces.pop(0) if pieces else {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
-            told.append(message)
+            result.append(message)
 
         whole = {"type": "http", "state": dict(self._state), **scope}
         await asyncio.wait_for(self._app(whole, receive, send), DEADLINE)  # type: ignore[arg-type]
-        start, *rest = told
+        start, *rest = result
         headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
         return Answer(start["status"], headers, b"".join(one["body"] for one in rest))
 

@@ -1,4 +1,4 @@
-"""What is verified_user of JWTs and keys: nothing that another, stricter reading would not."""
+"""JWTs and keys: none is accepted that a stricter implementation would refuse."""
 
 import contextlib
 import json
@@ -34,8 +34,8 @@ ORACLES["HS256"] = SECRET
 
 
 def strictly(text: str, algorithm: str) -> dict[str, Any]:
-    """Give the claims by PyJWT, told all that it can be told to demand."""
-    told: dict[str, Any] = jwt.decode(
+    """Return the claims by PyJWT, told all that it can be told to demand."""
+    result: dict[str, Any] = jwt.decode(
         text,
         ORACLES[algorithm],
         algorithms=[algorithm],
@@ -44,7 +44,7 @@ def strictly(text: str, algorithm: str) -> dict[str, Any]:
         leeway=31,
         options={"require": ["iss", "aud", "sub", "exp"], "verify_iat": False},
     )
-    return told
+    return result
 
 
 def check_words(words: str, *sent: str) -> None:
@@ -57,7 +57,7 @@ def check_words(words: str, *sent: str) -> None:
 
 @inputs(42_000)
 @given(choices)
-def test_what_is_believed_is_believed_by_others_too(choose: Choices) -> None:
+def test_accepted_jwt_is_accepted_by_pyjwt(choose: Choices) -> None:
     text, by, is_genuine = forged(choose)
     keys = SHARED if by is HMAC else PUBLISHED
     refusal = None
@@ -75,10 +75,10 @@ def test_what_is_believed_is_believed_by_others_too(choose: Choices) -> None:
     elif parsed.issuer != ISSUER or AUDIENCE not in parsed.audiences:
         count("JWT", "of another issuer or audience")
     else:
-        told = strictly(text, parsed.algorithm)
-        assert (told["sub"], told["iss"]) == (user.subject, ISSUER)
-        assert told.get("is_test_user", False) is user.is_test
-        assert user.email in (None, told.get("email"))
+        result = strictly(text, parsed.algorithm)
+        assert (result["sub"], result["iss"]) == (user.subject, ISSUER)
+        assert result.get("is_test_user", False) is user.is_test
+        assert user.email in (None, result.get("email"))
         count(
             "JWT",
             "verified_user, genuine" if is_genuine else "verified_user, changed in what is free",
@@ -94,7 +94,7 @@ FRAGMENTS = [
 
 
 def json_value(choose: Choices, depth: int = 3) -> Any:
-    """Give a value of any type."""
+    """Return a value of any type."""
     kind = choose.number(6) if depth else 0
     if kind == 4:
         return [json_value(choose, depth - 1) for _ in range(choose.number(4))]
@@ -136,7 +136,7 @@ JWK_NAMES = ["kty", "kid", "use", "alg", "key_ops", "n", "e", "crv", "x", "y", "
 
 
 def jwk(choose: Choices) -> dict[str, Any]:
-    """Give a key that is nearly fit."""
+    """Return a key that is nearly fit."""
     members: dict[str, Any] = dict(choose.pick([*PUBLISHED_KEYS, *PROVIDERS_KEYS]))
     for _ in range(choose.number(3)):
         members[choose.pick(JWK_NAMES)] = choose.pick(JWK_VALUES)

@@ -36,7 +36,7 @@ TYPES = [
 
 
 def body(choose: Choices) -> bytes:
-    """Give a body that is right, or nearly so, or wrong."""
+    """Return a body that is right, or nearly so, or wrong."""
     kind = choose.number(6)
     if kind == 0:
         text = json.dumps({"coord_targeted_token": choose.pick(["tok_visa", *TOKENS])})
@@ -54,7 +54,7 @@ def body(choose: Choices) -> bytes:
 
 
 def by_others(sent: bytes, content_type: str) -> bool:
-    """Tell whether a body keeps the contract, as others read JSON and schemas."""
+    """Return whether a body keeps the contract, as others read JSON and schemas."""
     media_type, _, charset = content_type.lower().replace(" ", "").partition(";")
     if media_type != "application/json" or charset not in ("", "charset=utf-8", "charset=utf8"):
         return False
@@ -182,7 +182,7 @@ ODD_HEADERS = [
 
 
 def access_keys(choose: Choices, service: Fuzzed) -> bytes:
-    """Give a query that is right, as a rule."""
+    """Return a query that is right, as a rule."""
     key = service.partner.access_key
     return choose.pick(
         [
@@ -253,7 +253,7 @@ WIRE = [
 
 
 def on_the_wire(choose: Choices, service: Fuzzed) -> bytes:
-    """Give the bytes of a request or two, and change a few."""
+    """Return the bytes of a request or two, and change a few."""
     sent = body(choose)
     lines = [
         b"POST %b?%b HTTP/1.1" % (PATH.encode(), access_keys(choose, service)),

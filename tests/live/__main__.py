@@ -22,7 +22,7 @@ from live.api import STRIPE, Api, LiveKey
 from live.questions import QUESTIONS, burst, rights
 from live.questions_on_cards import Finding, clone
 
-BELIEVED = Path(__file__).with_name("expected.json")
+EXPECTED = Path(__file__).with_name("expected.json")
 
 
 def findings(environ: dict[str, str]) -> Iterator[tuple[str, Finding]]:
@@ -56,12 +56,12 @@ def _asked(question: Callable[[], Finding]) -> Finding:
 
 def differences(name: str, finding: Finding) -> list[str]:
     """Return what of a finding is not as this service believes."""
-    believed: dict[str, Any] = json.loads(BELIEVED.read_text("utf-8")).get(name, finding)
-    parts = [*believed, *(part for part in finding if part not in believed)]
+    expected: dict[str, Any] = json.loads(EXPECTED.read_text("utf-8")).get(name, finding)
+    parts = [*expected, *(part for part in finding if part not in expected)]
     return [
-        f"{name}, {part}: {finding.get(part)} instead of {believed.get(part)}"
+        f"{name}, {part}: {finding.get(part)} instead of {expected.get(part)}"
         for part in parts
-        if finding.get(part) != believed.get(part)
+        if finding.get(part) != expected.get(part)
     ]
 
 

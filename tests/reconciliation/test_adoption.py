@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from faults.fake_stripe import FakeStripe
 from faults.instance import Instance
-from support.reconciling import forget_row, reconcile, stray_of, told
+from support.reconciling import forget_row, reconcile, stray_of, summaries
 
 from app.reconciliation.ownership import Ownership
 
@@ -27,7 +27,7 @@ def test_user_who_comes_back_before_the_row_is_inserted(
     instance.save(fake_stripe.account.token())
     forget_row(instance)
     before(monkeypatch, instance, "insert", fake_stripe.account.token())
-    found = told(reconcile(instance))
+    found = summaries(reconcile(instance))
     assert [one[2] for one in found] == [True], found
 
 
@@ -37,5 +37,5 @@ def test_user_who_saves_a_card_before_the_row_gets_its_customer(
     fake_stripe.account.delete(instance.save(fake_stripe.account.token()))
     stray_of(instance)
     before(monkeypatch, instance, "give", fake_stripe.account.token())
-    found = told(reconcile(instance))
+    found = summaries(reconcile(instance))
     assert [one[2] for one in found] == [True], found

@@ -16,7 +16,7 @@ from support.reconciling import (
     reconcile,
     stray,
     stray_of,
-    told,
+    summaries,
 )
 
 from app.errors import StripeUnavailable
@@ -32,7 +32,7 @@ def test_nothing_to_find(instance: Instance, fake_stripe: FakeStripe) -> None:
 def test_open_attempt_is_settled(instance: Instance, fake_stripe: FakeStripe, dry: bool) -> None:
     leave_open(instance, fake_stripe)
     before = instance.row()
-    found = told(reconcile(instance, dry=dry))
+    found = summaries(reconcile(instance, dry=dry))
     if dry:
         assert found == [("open_attempt", "would be settled", True)]
         assert instance.row() == before
@@ -49,7 +49,7 @@ def test_open_attempt_that_is_refused_is_settled_too(
         instance.save(fake_stripe.account.token("expired_card"))
     fake_stripe.heal()
     instance.let_leases_expire()
-    assert told(reconcile(instance)) == [("open_attempt", "expired_card", False)]
+    assert summaries(reconcile(instance)) == [("open_attempt", "expired_card", False)]
 
 
 def test_open_attempt_whose_outcome_stays_unknown_is_left(
@@ -57,7 +57,7 @@ def test_open_attempt_whose_outcome_stays_unknown_is_left(
 ) -> None:
     leave_open(instance, fake_stripe)
     fake_stripe.fail(FAULTS["503"], times=None, method="POST")
-    assert told(reconcile(instance)) == [("open_attempt", "stripe_unavailable", True)]
+    assert summaries(reconcile(instance)) == [("open_attempt", "stripe_unavailable", True)]
 
 
 def test_attempt_in_another_process_is_left_to_it(
@@ -67,7 +67,7 @@ def test_attempt_in_another_process_is_left_to_it(
     instance, other = open_instance(), open_instance()
     leave_open(instance, fake_stripe)
     instance.crashes.pauses["take_over.at"] = other.complete
-    assert told(reconcile(instance)) == [("open_attempt", "overtaken", False)]
+    assert summaries(reconcile(instance)) == [("open_attempt", "overtaken", False)]
     assert instance.audit().is_clean, instance.audit()
 
 
@@ -79,7 +79,7 @@ def test_attempt_whose_parameters_stripe_refuses_is_settled(
     fake_stripe.fail(
         Fault(executed=False, answer=stripe_error(400, "parameter_invalid", "metadata")), times=None
     )
-    assert told(reconcile(instance)) == [
+    assert summaries(reconcile(instance)) == [
         ("open_attempt", "internal", False),
         ("adopted", "is its user's now", False),
     ]

@@ -17,7 +17,7 @@ from support.reconciling import (
     reconcile,
     stray,
     stray_of,
-    told,
+    summaries,
 )
 
 from app.errors import ConfigurationError, Misconfigured
@@ -34,9 +34,9 @@ def test_customer_in_the_row_of_another_user_is_reported(
     customer_id = instance.save(fake_stripe.account.token())
     metadata = fake_stripe.account.customers[customer_id].metadata
     metadata["coord_user"] = hash_of(instance, "user-2").hex()
-    assert told(reconcile(instance)) == [("shared", "its metadata names another user", True)]
+    assert summaries(reconcile(instance)) == [("shared", "its metadata names another user", True)]
     metadata["coord_installation"] = "another"
-    assert told(reconcile(instance)) == [
+    assert summaries(reconcile(instance)) == [
         ("shared", "its metadata names another installation", True)
     ]
     assert metadata["coord_user"] == hash_of(instance, "user-2").hex()

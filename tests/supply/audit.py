@@ -1,8 +1,7 @@
-"""Looks for known vulnerabilities of all that is pinned, and says plainly where nobody looked.
+"""Checks all pinned packages for known vulnerabilities, and reports which were not checked.
 
-By itself pip-audit calls the audit a success where the index knows nothing of a package, as where
-there is no way to it. Here that is told, and fails where `AUDIT_REQUIRED` is set; a vulnerability
-that is found always fails.
+pip-audit alone succeeds if the index knows nothing of a package or cannot be reached. Here this is
+reported, and fails if `AUDIT_REQUIRED` is set; a vulnerability always fails.
 """
 
 import json
@@ -17,7 +16,7 @@ LOCKS = ("deploy/requirements.txt", *map(str, sorted(Path("tests").rglob("requir
 
 
 def verdict(report: str, *, required: bool) -> tuple[int, list[str]]:
-    """Tell what an audit came to.
+    """Return the result of an audit.
 
     Args:
         report: pip-audit's, in JSON; anything else where it could not run.

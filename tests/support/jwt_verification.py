@@ -1,4 +1,4 @@
-"""Verifies a JWT as the service does, without a database: for tests of JWTs and keys alone."""
+"""Verifies a JWT as the service does, without a database, for tests of JWTs and keys alone."""
 
 from typing import Any
 

@@ -70,7 +70,7 @@ def reconcile(instance: Instance, **options: Any) -> list[Finding]:
     return list(begin(instance, **options))
 
 
-def told(findings: list[Finding]) -> list[tuple[str, str, bool]]:
+def summaries(findings: list[Finding]) -> list[tuple[str, str, bool]]:
     """Return findings without what they name."""
     return [(one.kind, one.outcome, one.is_left) for one in findings]
 
@@ -121,7 +121,7 @@ def stray_of(instance: Instance, subject: str = "user-1", **options: Any) -> str
 
 
 def mark_as_version_1(instance: Instance, customer_id: str, row_id: int) -> None:
-    """Give a customer the metadata that version 1.0 wrote."""
+    """Set the metadata of a customer as version 1.0 wrote it."""
     metadata = instance.fake_stripe.account.customers[customer_id].metadata
     metadata.pop("coord_started", None)
     metadata["coord_user"] = str(row_id)

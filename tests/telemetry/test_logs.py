@@ -36,9 +36,9 @@ def as_before() -> Iterator[None]:
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    told = capsys.readouterr()
-    assert told.out == ""
-    return told.err.splitlines()
+    result = capsys.readouterr()
+    assert result.out == ""
+    return result.err.splitlines()
 
 
 def test_event_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,10 +75,10 @@ def test_secret_that_gets_this_far_gets_no_further(
         log.error("failed", exc_info=error)
         log.error("failed", exc_info=True)
         logging.getLogger("library").exception("failed")
-    told = lines(capsys)
-    assert len(told) >= 5
-    assert secret not in "\n".join(told)
-    assert "[secret]" in told[0]
+    result = lines(capsys)
+    assert len(result) >= 5
+    assert secret not in "\n".join(result)
+    assert "[secret]" in result[0]
 
 
 def test_error_tells_its_name_and_our_own_frames(capsys: pytest.CaptureFixture[str]) -> None:

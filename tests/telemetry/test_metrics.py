@@ -81,15 +81,15 @@ def test_figures_answer_operators_questions(
     caller.save(standin.new_token())
     caller.save("tok_chargeDeclined")
     caller.save("tok_standin_forbidden")
-    told = figures(caller.http.get("/metrics").text)
-    assert told["coord_users_requests_total 200"] == 1
-    assert told["coord_users_requests_total 402 card_declined"] == 1
-    assert told["coord_users_request_seconds_count"] == 3
-    assert told["coord_users_stripe_seconds_count answered create"] == 1
-    assert told["coord_users_stripe_seconds_count refused update"] == 2
-    assert told["coord_users_in_flight"] == 0
-    assert told["coord_users_open_attempts"] >= 0
-    assert told["coord_users_oldest_open_attempt_seconds"] >= 0
+    result = figures(caller.http.get("/metrics").text)
+    assert result["coord_users_requests_total 200"] == 1
+    assert result["coord_users_requests_total 402 card_declined"] == 1
+    assert result["coord_users_request_seconds_count"] == 3
+    assert result["coord_users_stripe_seconds_count answered create"] == 1
+    assert result["coord_users_stripe_seconds_count refused update"] == 2
+    assert result["coord_users_in_flight"] == 0
+    assert result["coord_users_open_attempts"] >= 0
+    assert result["coord_users_oldest_open_attempt_seconds"] >= 0
 
 
 def test_what_alerts_watch_begins_at_zero() -> None:
@@ -127,9 +127,9 @@ def test_figures_are_those_of_all_workers(
             with Caller(server.url, partner) as caller:
                 assert caller.save(standin.new_token(), f"user-{number}").status_code == 200
         for _ in range(5):
-            told = figures(server.get("/metrics"))
-            assert told["coord_users_requests_total 200"] == 20
-            assert told["coord_users_stripe_seconds_count answered create"] == 20
-            assert told["coord_users_in_flight_limit"] == 2 * settings.max_in_flight
-            assert told["process_resident_memory_bytes 0"] > 2**20
-            assert told["process_resident_memory_bytes 1"] > 2**20
+            result = figures(server.get("/metrics"))
+            assert result["coord_users_requests_total 200"] == 20
+            assert result["coord_users_stripe_seconds_count answered create"] == 20
+            assert result["coord_users_in_flight_limit"] == 2 * settings.max_in_flight
+            assert result["process_resident_memory_bytes 0"] > 2**20
+            assert result["process_resident_memory_bytes 1"] > 2**20

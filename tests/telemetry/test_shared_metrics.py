@@ -50,16 +50,16 @@ def test_workers_count_together(worker: Callable[[int], Metrics]) -> None:
     second.in_flight.inc()
     second.open_attempts.set(5)
     for metrics in (first, second):
-        told = samples(metrics)
-        assert told["coord_users_requests_total 200"] == 3
-        assert told["coord_users_requests_total 402 card_declined"] == 1
-        assert told["coord_users_request_seconds_count"] == 2
-        assert told["coord_users_request_seconds_sum"] == 3.3
-        assert told["coord_users_request_seconds_bucket 0.5"] == 1
-        assert told["coord_users_request_seconds_bucket +Inf"] == 2
-        assert told["coord_users_stripe_seconds_count answered create"] == 1
-        assert told["coord_users_in_flight"] == 3
-        assert told["coord_users_open_attempts"] == 5
+        result = samples(metrics)
+        assert result["coord_users_requests_total 200"] == 3
+        assert result["coord_users_requests_total 402 card_declined"] == 1
+        assert result["coord_users_request_seconds_count"] == 2
+        assert result["coord_users_request_seconds_sum"] == 3.3
+        assert result["coord_users_request_seconds_bucket 0.5"] == 1
+        assert result["coord_users_request_seconds_bucket +Inf"] == 2
+        assert result["coord_users_stripe_seconds_count answered create"] == 1
+        assert result["coord_users_in_flight"] == 3
+        assert result["coord_users_open_attempts"] == 5
 
 
 def test_worker_that_ends(board: Board, worker: Callable[[int], Metrics]) -> None:
@@ -73,11 +73,11 @@ def test_worker_that_ends(board: Board, worker: Callable[[int], Metrics]) -> Non
     assert board.slots[0].pid == os.getpid()
     board.slots[0].leave()
     assert board.slots[0].pid == 0
-    told = samples(second)
-    assert told["coord_users_requests_total 200"] == 1
-    assert told["coord_users_in_flight"] == 0
-    assert told["coord_users_open_attempts"] == 5
-    assert "process_resident_memory_bytes 0" not in told
+    result = samples(second)
+    assert result["coord_users_requests_total 200"] == 1
+    assert result["coord_users_in_flight"] == 0
+    assert result["coord_users_open_attempts"] == 5
+    assert "process_resident_memory_bytes 0" not in result
     successor = worker(0)
     successor.requests.labels(200, "").inc()
     assert samples(second)["coord_users_requests_total 200"] == 2

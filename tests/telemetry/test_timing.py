@@ -31,7 +31,7 @@ class Watched(str):
 
 
 def nearly(key: str, letters: int) -> str:
-    """Give a key that shares so many of its first letters with another, and no more."""
+    """Return a key that shares so many of its first letters with another, and no more."""
     other = "A" if key[letters] != "A" else "B"
     rest = secrets.token_urlsafe(64)[: len(key) - letters - 1]
     return key[:letters] + other + rest

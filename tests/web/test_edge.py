@@ -1,4 +1,4 @@
-"""The outermost layer: what every request meets first, and every answer last."""
+"""The outermost layer: CORS, probes, limits of the body, responses to callers that disconnect."""
 
 import asyncio
 import dataclasses
@@ -29,7 +29,7 @@ PREFLIGHT = {
 
 
 def test_pages_of_named_origins_may_call(settings: Settings, partner: Partner) -> None:
-    """And no others: the browser is told what they may send and read, before and after."""
+    """In the preflight and in the response, the headers allow these origins and no others."""
     settings = dataclasses.replace(settings, cors_origins=(ORIGIN,))
     with Service(settings) as service, Caller(service.url, partner) as caller:
         asked = caller.http.options(PATH, headers=PREFLIGHT)
@@ -51,7 +51,7 @@ def test_pages_of_named_origins_may_call(settings: Settings, partner: Partner) -
 def test_pages_of_other_origins_may_not(
     settings: Settings, partner: Partner, named: tuple[str, ...]
 ) -> None:
-    """A browser that is not told so does not let the page send, nor read."""
+    """Without these headers a browser neither sends the request nor shows the response."""
     settings = dataclasses.replace(settings, cors_origins=named)
     with Service(settings) as service, Caller(service.url, partner) as caller:
         for origin in ("https://evil.example", ORIGIN + ".evil.example", "null", "*"):
@@ -64,10 +64,8 @@ def test_pages_of_other_origins_may_not(
                 assert one.headers.get("vary") == ("Origin" if named else None)
 
 
-def test_options_that_no_browser_asks_is_a_method_like_others(
-    settings: Settings, partner: Partner
-) -> None:
-    """405 with Allow: only with both of a preflight's headers is it one."""
+def test_options_without_preflight_headers_gets_405(settings: Settings, partner: Partner) -> None:
+    """With `Allow`: OPTIONS is a preflight only if it has both headers of one."""
     settings = dataclasses.replace(settings, cors_origins=(ORIGIN,))
     with Service(settings) as service, Caller(service.url, partner) as caller:
         for headers in ({}, {"Origin": ORIGIN}):
@@ -90,7 +88,7 @@ def test_options_that_no_browser_asks_is_a_method_like_others(
     ],
 )
 def test_origins_of_this_machine(origin: str, is_loopback: bool) -> None:
-    """Whatever the port and the scheme; a name that only begins so is another machine."""
+    """With any port and scheme; a name that only begins with `localhost` is another machine."""
     assert (origin in Loopback()) is is_loopback
 
 
@@ -107,7 +105,7 @@ def test_headers_that_pages_may_send(
     allowed: tuple[str, ...],
     others: tuple[str, ...],
 ) -> None:
-    """By default, those that tracing in browsers adds to each request as well."""
+    """By default also the headers that tracing in browsers adds to each request."""
     settings = dataclasses.replace(settings, cors_origins=(ORIGIN,), **settings_of)
     with Service(settings) as service:
         asked = httpx.options(service.url + PATH, headers=PREFLIGHT)
@@ -117,33 +115,33 @@ def test_headers_that_pages_may_send(
 
 
 def test_type_of_a_problem_below_a_prefix(service: Service) -> None:
-    """Its page is where the caller finds the service, whatever the problem is."""
+    """`type` is an address below the prefix under which the caller reaches the service."""
     headers = {"X-Forwarded-Prefix": "/pay"}
     for path, more in (
         ("/v1/nothing", {}),
         ("/healthz", {"Content-Encoding": "gzip"}),
     ):
-        told = httpx.get(service.url + path, headers=headers | more).json()
-        assert told["type"].startswith("/pay/v1/users/problems/"), told
-    page = told["type"].removeprefix("/pay")
+        result = httpx.get(service.url + path, headers=headers | more).json()
+        assert result["type"].startswith("/pay/v1/users/problems/"), result
+    page = result["type"].removeprefix("/pay")
     assert httpx.get(service.url + page, headers=headers).status_code == 200
 
 
 def test_operation_below_a_prefix(caller: Caller, standin: StandIn) -> None:
-    """The proxy takes the prefix off the path, though ASGI's path begins with it."""
+    """The proxy strips the prefix, although ASGI's path includes it."""
     body = {"coord_targeted_token": standin.new_token()}
     assert caller.post(body, headers={"X-Forwarded-Prefix": "/pay"}).status_code == 200
     assert caller.post(body, headers={"X-Forwarded-Prefix": "/v1/users"}).status_code == 200
 
 
 def edge(app: Any, probes: Mapping[str, Probe] | None = None) -> Edge:
-    """Put the edge before any application."""
+    """Wrap an application in the edge."""
     contract = Contract.shipped("swagger.yaml")
     return Edge(app, Problems(contract), probes or {}, Metrics(), Settings())
 
 
 def scope(method: str = "POST", path: str = "/") -> dict[str, Any]:
-    """Return the head of a request."""
+    """Return the scope of a request."""
     return {
         "type": "http",
         "http_version": "1.1",
@@ -155,33 +153,33 @@ def scope(method: str = "POST", path: str = "/") -> dict[str, Any]:
 
 
 def call(app: Any, *messages: dict[str, Any]) -> list[dict[str, Any]]:
-    """Send the messages of one request, and give those of its answer."""
-    told: list[dict[str, Any]] = []
+    """Send the messages of one request, and return those of its response."""
+    result: list[dict[str, Any]] = []
     left = list(messages)
 
     async def receive() -> dict[str, Any]:
         return left.pop(0)
 
     async def send(message: Any) -> None:
-        told.append(message)
+        result.append(message)
 
     asyncio.run(edge(app)(scope(), receive, send))  # type: ignore[arg-type]
-    return told
+    return result
 
 
-def test_failure_in_mid_answer_is_told_as_one() -> None:
-    """Nothing of an answer goes out before all of it is there."""
+def test_error_after_the_head_is_a_500() -> None:
+    """No part of a response is sent before the response is complete."""
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise ValueError
 
-    told = call(app, {"type": "http.request", "body": b""})
-    assert [message.get("status") for message in told] == [500, None]
+    result = call(app, {"type": "http.request", "body": b""})
+    assert [message.get("status") for message in result] == [500, None]
 
 
-def test_application_hears_that_the_caller_has_gone() -> None:
-    """The body is given again whole, then what the server says."""
+def test_application_receives_the_disconnect() -> None:
+    """It receives the whole body first, then the server's `http.disconnect`."""
     heard: list[Any] = []
 
     async def app(_scope: Any, receive: Any, send: Any) -> None:
@@ -198,20 +196,20 @@ def test_application_hears_that_the_caller_has_gone() -> None:
     assert heard[1]["type"] == "http.disconnect"
 
 
-def test_caller_that_goes_in_mid_body_is_worked_for_no_more() -> None:
-    """The application never hears of it."""
+def test_disconnect_within_the_body_does_not_reach_the_application() -> None:
+    """The request ends with 408."""
 
     async def app(*_: Any) -> None:
         raise AssertionError
 
-    told = call(
+    result = call(
         app, {"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}
     )
-    assert told[0]["status"] == 408
+    assert result[0]["status"] == 408
 
 
 def test_readiness_follows_the_database(settings: Settings, service: Service) -> None:
-    """503 where the schema is another's, or cannot be asked for; alive all the same."""
+    """503 if the schema is of another version or the database is down; `/healthz` stays 200."""
     assert httpx.get(f"{service.url}/readyz").text == "ready"
     path = settings.database_url.removeprefix("sqlite:///")
     with sqlite3.connect(path) as connection:
@@ -228,7 +226,7 @@ def test_readiness_follows_the_database(settings: Settings, service: Service) ->
     assert httpx.get(f"{service.url}/healthz").status_code == 200
 
 
-def test_readiness_of_a_database_that_takes_no_writes(settings: Settings) -> None:
+def test_read_only_database_is_not_ready(settings: Settings) -> None:
     path = settings.database_url.removeprefix("sqlite:///")
     url = f"sqlite:///file:{path}?mode=ro&uri=true"
     with Service(dataclasses.replace(settings, database_url=url)) as service:
@@ -236,8 +234,8 @@ def test_readiness_of_a_database_that_takes_no_writes(settings: Settings) -> Non
     assert (answer.status_code, answer.text) == (503, "the database takes no writes")
 
 
-def test_body_beyond_its_bounds_is_refused_before_its_end(service: Service) -> None:
-    """A chunked one says nothing of its length: 413 as soon as it is too long."""
+def test_too_large_body_is_refused_before_its_end(service: Service) -> None:
+    """413 as soon as a chunked body, which states no length, exceeds the limit."""
     address = urlsplit(service.url)
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     with socket.create_connection((str(address.hostname), int(address.port or 0)), 10) as sock:
@@ -247,8 +245,8 @@ def test_body_beyond_its_bounds_is_refused_before_its_end(service: Service) -> N
     assert b"\r\nconnection: close\r\n" in answer
 
 
-def test_probe_waits_for_no_crowd() -> None:
-    """What is checked of many requests on the loop does not keep a probe from its answer."""
+def test_probe_does_not_wait_for_many_requests() -> None:
+    """The checks of many requests on the event loop do not delay the response to a probe."""
     events: list[str] = []
 
     has_begun = asyncio.Event()
@@ -274,7 +272,7 @@ def test_probe_waits_for_no_crowd() -> None:
         requests = [asyncio.ensure_future(served(scope(), receive, send)) for _ in range(100)]
         await has_begun.wait()
         await served(scope("GET", "/healthz"), receive, send)
-        # Whoever is made to leave the line holds up nobody behind it.
+        # A request that leaves the queue does not delay those behind it.
         requests[50].cancel()
         await asyncio.wait_for(asyncio.wait(requests), 10)
 

@@ -1,4 +1,4 @@
-"""What trusted proxies state about a request, and what nobody may state."""
+"""What trusted proxies may state about a request, and other peers may not."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ PROXIES = Proxies(("127.0.0.1", "10.0.0.0/8", "2001:db8::/32", "::ffff:172.16.0.
 def applied(
     *fields: tuple[str, str], peer: str | None = "127.0.0.1", proxies: Proxies = PROXIES
 ) -> dict[str, Any]:
-    """Return what is left of a request with these headers: of its scope, and what is returned."""
+    """Return the scope after these headers were applied, and the return value."""
     headers = [(b"host", b"internal:8080")]
     headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in fields]
     scope: dict[str, Any] = {
@@ -34,7 +34,7 @@ def applied(
     }
 
 
-def test_nothing_is_stated() -> None:
+def test_without_headers_the_scope_stays() -> None:
     found = applied()
     assert (found["client"], found["prefix"]) == ("127.0.0.1", "")
     assert found["url"] == "http://internal:8080/v1/users"
@@ -52,8 +52,8 @@ ALL = (
 @pytest.mark.parametrize(
     "peer", ["192.0.2.1", "11.0.0.1", "::1", "2001:db9::1", "::ffff:192.0.2.1", None, "odd"]
 )
-def test_peer_that_is_not_trusted(peer: str | None) -> None:
-    """Nothing that it states is used; its own address is the caller's."""
+def test_headers_of_an_untrusted_peer_are_ignored(peer: str | None) -> None:
+    """The caller's address is the peer's own."""
     found = applied(*ALL, peer=peer)
     assert found["client"] == (peer or UNIX).removeprefix("::ffff:")
     assert found["prefix"] == ""
@@ -64,15 +64,15 @@ def test_peer_that_is_not_trusted(peer: str | None) -> None:
     "peer",
     ["127.0.0.1", "::ffff:127.0.0.1", "10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "172.16.1.1"],
 )
-def test_peer_that_is_trusted(peer: str) -> None:
-    """An IPv4 address is the same in IPv6's notation, which a server at `::` gets."""
+def test_trusted_peer_in_either_notation(peer: str) -> None:
+    """A server that listens at `::` sees an IPv4 peer in IPv6's notation."""
     found = applied(*ALL, peer=peer)
     assert (found["client"], found["prefix"]) == ("192.0.2.7", "/pay")
     assert found["url"] == "https://api.example/pay/v1/users"
 
 
 def test_peer_by_a_unix_domain_socket() -> None:
-    """It has no address, so a word stands for it."""
+    """It has no address; a word stands for it."""
     found = applied(*ALL, peer=None, proxies=Proxies((UNIX,)))
     assert found["client"] == "192.0.2.7"
 
@@ -95,7 +95,7 @@ def test_peer_by_a_unix_domain_socket() -> None:
     ],
 )
 def test_address_of_the_caller(stated: list[str], client: str) -> None:
-    """The last one that no trusted proxy has, also where each proxy adds a header of its own."""
+    """The last address that is not of a trusted proxy, also if each proxy adds its own header."""
     assert applied(*[("X-Forwarded-For", one) for one in stated])["client"] == client
 
 
@@ -125,8 +125,8 @@ def test_address_of_the_caller(stated: list[str], client: str) -> None:
         ([("Port", "x")], "http://internal:8080"),
     ],
 )
-def test_address_that_the_caller_used(fields: list[tuple[str, str]], url: str) -> None:
-    """What makes no sense changes nothing."""
+def test_host_and_scheme_that_the_caller_used(fields: list[tuple[str, str]], url: str) -> None:
+    """Invalid values change nothing."""
     stated = [(f"X-Forwarded-{name}", value) for name, value in fields]
     assert applied(*stated)["url"] == url + "/v1/users"
 
@@ -165,8 +165,8 @@ def test_forwarded(stated: str, client: str, url: str) -> None:
     assert (found["client"], found["url"]) == (client, url + "/v1/users")
 
 
-def test_forwarded_that_the_proxy_passed_on() -> None:
-    """One that sets `X-Forwarded-*` does not know the other: it may be the caller's."""
+def test_forwarded_beside_x_forwarded_is_ignored() -> None:
+    """A proxy that sets `X-Forwarded-*` may pass on the caller's own `Forwarded`."""
     found = applied(("Forwarded", "host=evil.example"), ("X-Forwarded-Proto", "https"))
     assert found["url"] == "https://internal:8080/v1/users"
 
@@ -197,7 +197,7 @@ def test_forwarded_that_the_proxy_passed_on() -> None:
     ],
 )
 def test_prefix(stated: str, prefix: str) -> None:
-    """A prefix that is not a path is ignored; ASGI's path begins with one that is."""
+    """A prefix that is not a path is ignored; ASGI's path includes the prefix."""
     found = applied(("X-Forwarded-Prefix", stated))
     assert found["prefix"] == found["scope"]["root_path"] == prefix
     assert found["scope"]["path"] == prefix + "/v1/users"
@@ -205,7 +205,7 @@ def test_prefix(stated: str, prefix: str) -> None:
 
 
 def test_network_in_the_other_notation() -> None:
-    """One that holds more than IPv4 is left as it is."""
+    """A network that includes more than IPv4 addresses stays as it is."""
     assert str(network_of("::ffff:10.0.0.0/104")) == "10.0.0.0/8"
     assert str(network_of("::/0")) == "::/0"
     with pytest.raises(ValueError, match="host bits"):

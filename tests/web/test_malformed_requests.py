@@ -1,4 +1,4 @@
-"""What a hostile caller can do: nothing. Each case over a real socket, with valid credentials."""
+"""Malformed and hostile requests, with valid credentials, over a real socket."""
 
 import socket
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from app.config import Settings
 
 
 def send(caller: Caller, content: bytes, content_type: str = "application/json") -> httpx.Response:
-    """Send any bytes as a body."""
+    """Send bytes as the body of a POST."""
     return caller.http.post(
         PATH,
         params={"access_key": caller.partner.access_key},
@@ -24,7 +24,7 @@ def send(caller: Caller, content: bytes, content_type: str = "application/json")
 
 
 def raw(service: Service, request: bytes) -> bytes:
-    """Send bytes that no HTTP library would send, and read what comes until the end."""
+    """Send bytes that no HTTP library would send, and return all that the server sends back."""
     address = urlsplit(service.url)
     with socket.create_connection((str(address.hostname), int(address.port or 0)), 10) as sock:
         sock.sendall(request)
@@ -55,8 +55,8 @@ def raw(service: Service, request: bytes) -> bytes:
         pytest.param(b'{"coord_targeted_token": "tok_\\ud800"}', id="lone surrogate"),
     ],
 )
-def test_body_is_refused(caller: Caller, content: bytes) -> None:
-    """400, short, and without what was sent."""
+def test_malformed_body_gets_400(caller: Caller, content: bytes) -> None:
+    """The response is short and does not repeat the body."""
     answer = send(caller, content)
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_request"
@@ -64,8 +64,8 @@ def test_body_is_refused(caller: Caller, content: bytes) -> None:
     assert "tok_" not in answer.json()["detail"]
 
 
-def test_chunked_body_is_a_body(caller: Caller) -> None:
-    """200: a body has no need of a length (RFC 9112, section 6.3)."""
+def test_chunked_body_is_accepted(caller: Caller) -> None:
+    """RFC 9112, section 6.3: a body needs no length."""
     body = iter([b'{"coord_targeted_', b'token": "tok_visa"}'])
     answer = caller.http.post(
         PATH,
@@ -92,8 +92,8 @@ def test_chunked_body_is_a_body(caller: Caller) -> None:
         'application/json; profile="a;b"; charset=utf-8',
     ],
 )
-def test_media_type_in_other_letters(caller: Caller, content_type: str) -> None:
-    """200: it may be in capitals, and the charset may be said (RFC 9110, section 8.3.1)."""
+def test_media_type_is_case_insensitive(caller: Caller, content_type: str) -> None:
+    """RFC 9110, section 8.3.1; the charset may be stated as well."""
     content = b'{"coord_targeted_token": "tok_visa"}'
     assert send(caller, content, content_type).status_code == 200
 
@@ -106,8 +106,8 @@ def test_media_type_in_other_letters(caller: Caller, content_type: str) -> None:
         "application/json; a=" + "b" * 300,
     ],
 )
-def test_other_media_types(caller: Caller, content_type: str) -> None:
-    """415, whatever it is."""
+def test_other_media_types_get_415(caller: Caller, content_type: str) -> None:
+    """Whatever the media type is."""
     answer = send(caller, b'{"coord_targeted_token": "tok_visa"}', content_type)
     assert answer.json()["code"] == "unsupported_media_type"
 
@@ -123,8 +123,8 @@ def test_other_media_types(caller: Caller, content_type: str) -> None:
         pytest.param("access_key=%00", 401, id="NUL"),
     ],
 )
-def test_query(caller: Caller, query: str, status: int) -> None:
-    """No query makes a 500 or gets in."""
+def test_malformed_query_gets_400(caller: Caller, query: str, status: int) -> None:
+    """No query causes a 500, and none replaces the access key."""
     answer = caller.http.post(
         f"{PATH}?{query.format(key=caller.partner.access_key)}",
         headers={"Authorization": f"Bearer {caller.partner.jwt()}"},
@@ -136,8 +136,8 @@ def test_query(caller: Caller, query: str, status: int) -> None:
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Basic dTpw", "bearer x y", "Bearer \u00ff", "x"]
 )
-def test_authorization(caller: Caller, authorization: str) -> None:
-    """401 invalid_user_token, however malformed."""
+def test_malformed_authorization_gets_401(caller: Caller, authorization: str) -> None:
+    """invalid_user_token, however malformed the header is."""
     answer = caller.http.post(
         PATH,
         params={"access_key": caller.partner.access_key},
@@ -148,8 +148,8 @@ def test_authorization(caller: Caller, authorization: str) -> None:
     assert answer.json()["code"] == "invalid_user_token"
 
 
-def test_bytes_in_the_query(service: Service) -> None:
-    """400: a query of bytes that are no letters is not HTTP (RFC 3986)."""
+def test_query_of_invalid_bytes_gets_400(service: Service) -> None:
+    """RFC 3986: a URI consists of ASCII characters."""
     answer = raw(
         service,
         f"POST {PATH}?access_key=".encode()
@@ -158,8 +158,8 @@ def test_bytes_in_the_query(service: Service) -> None:
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-def test_bytes_in_the_content_type(service: Service) -> None:
-    """415, not an error of ours."""
+def test_content_type_of_invalid_bytes_gets_415(service: Service) -> None:
+    """It does not cause an internal error."""
     answer = raw(
         service,
         f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: ".encode()
@@ -169,8 +169,8 @@ def test_bytes_in_the_content_type(service: Service) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "99999999999999999999", "abc"])
-def test_senseless_length(service: Service, length: str) -> None:
-    """Refused by the server or by us, and never with a 500."""
+def test_invalid_content_length_gets_no_500(service: Service, length: str) -> None:
+    """The parser or the application refuses it."""
     answer = raw(
         service,
         f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
@@ -179,8 +179,8 @@ def test_senseless_length(service: Service, length: str) -> None:
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ")), answer
 
 
-def test_caller_that_hangs_up(service: Service) -> None:
-    """A caller that goes in the middle of its body leaves a service that works."""
+def test_service_survives_a_caller_that_disconnects(service: Service) -> None:
+    """The caller disconnects in the middle of its body."""
     address = urlsplit(service.url)
     for _ in range(3):
         with socket.create_connection((str(address.hostname), int(address.port or 0)), 10) as sock:
@@ -192,16 +192,16 @@ def test_caller_that_hangs_up(service: Service) -> None:
     ("given", "kept"),
     [("my-request.0001", True), ("short", False), ("x" * 65, False), ("a b c d e f g h", False)],
 )
-def test_request_id(caller: Caller, given: str, kept: bool) -> None:
-    """A well-formed request id of the caller's is taken, any other replaced."""
+def test_only_a_well_formed_request_id_is_kept(caller: Caller, given: str, kept: bool) -> None:
+    """Any other one is replaced."""
     answer = caller.http.get("/v1/users/nowhere", headers={"X-Request-Id": given})
     assert (answer.headers["x-request-id"] == given) is kept
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("path", ["/v1/users/nowhere", PATH, "/v1/users/ui/", "/healthz", "/"])
-def test_security_headers(caller: Caller, path: str) -> None:
-    """Every answer bears them, and no answer opens the API to other origins."""
+def test_each_response_has_the_security_headers(caller: Caller, path: str) -> None:
+    """No response opens the API to other origins."""
     answer = caller.http.get(path, headers={"Origin": "https://evil.example"})
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["x-frame-options"] == "DENY"
@@ -210,13 +210,13 @@ def test_security_headers(caller: Caller, path: str) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_answers_with_ids_are_not_stored(caller: Caller) -> None:
-    """No cache keeps a customer's id."""
+def test_responses_are_not_cached(caller: Caller) -> None:
+    """No cache stores a customer's id."""
     assert caller.save("tok_visa").headers["cache-control"] == "no-store"
 
 
-def test_forwarded_headers_of_a_stranger(settings: Settings) -> None:
-    """The served document names another host only for a trusted proxy."""
+def test_forwarded_headers_of_an_untrusted_peer_are_ignored(settings: Settings) -> None:
+    """The served document names another host only if a trusted proxy states it."""
     from dataclasses import replace
 
     forwarded = {"X-Forwarded-Host": "api.example", "X-Forwarded-Proto": "https"}

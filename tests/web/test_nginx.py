@@ -56,7 +56,7 @@ def url(server: ServerProcess, tmp_path: Path) -> Iterator[str]:
 
 
 def test_below_a_path(url: str, server: ServerProcess, partner: Partner, standin: StandIn) -> None:
-    """Each address that the service names is the one that the caller used."""
+    """Each address that the service returns is one that the caller can use."""
     with Caller(url + "/pay", partner) as caller:
         saved = caller.save(standin.new_token())
         assert saved.status_code == 200
@@ -84,7 +84,7 @@ def test_standard_header(url: str) -> None:
 
 
 def test_host_with_an_underscore(url: str, server: ServerProcess) -> None:
-    """By default nginx sends the upstream's name, as Docker's networks have it."""
+    """By default nginx sends the upstream's name, and Docker's networks allow a `_` in names."""
     document = httpx.get(f"{url}/v1/users/swagger.json").json()
     assert document["host"] == "users_api"
     assert httpx.get(f"{url}{PATH}").status_code == 405

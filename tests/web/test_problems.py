@@ -1,4 +1,4 @@
-"""Errors become answers in one place: ours, frameworks' and those that nobody foresaw."""
+"""Each exception becomes a response in one place: ours, the frameworks', and unexpected ones."""
 
 import json
 
@@ -28,15 +28,15 @@ PROBLEMS = Problems(Contract.shipped("swagger.yaml"))
     ],
 )
 def test_frameworks_errors_get_our_words(error: Exception, status: int, code: str) -> None:
-    """Theirs may repeat what was sent."""
+    """The frameworks' own texts may repeat what the caller sent."""
     answer = PROBLEMS.response(error)
-    told = json.loads(answer.body)
-    assert (answer.status, told["status"], told["code"]) == (status, status, code)
+    result = json.loads(answer.body)
+    assert (answer.status, result["status"], result["code"]) == (status, status, code)
     assert b"secret" not in answer.body
     assert answer.headers.get("Allow") == ("POST" if status == 405 else None)
 
 
-def test_what_nobody_foresaw_is_logged_with_its_cause() -> None:
+def test_unexpected_error_is_logged_with_its_cause() -> None:
     error = ValueError("odd")
     with capture_logs() as logged:
         PROBLEMS.response(error)
@@ -45,16 +45,16 @@ def test_what_nobody_foresaw_is_logged_with_its_cause() -> None:
     assert event["exc_info"] is error
 
 
-def test_trouble_is_logged_and_a_refusal_is_not() -> None:
-    """A refused card is an outcome; a silent Stripe is trouble."""
+def test_failures_are_logged_and_refusals_are_not() -> None:
+    """A refused card is an outcome; no response from Stripe is a failure."""
     with capture_logs() as logged:
         PROBLEMS.response(CardRefused(code="expired_card"))
         PROBLEMS.response(StripeUnavailable(inner="no answer"))
     assert [(event["log_level"], event["inner"]) for event in logged] == [("warning", "no answer")]
 
 
-def test_code_that_the_contract_does_not_list_has_a_page_all_the_same() -> None:
-    """Stripe's codes are an open set; the page is the one for their kind."""
-    told = json.loads(PROBLEMS.response(CardRefused(code="odd_code")).body)
-    assert told["code"] == "odd_code"
-    assert told["type"] == "/v1/users/problems/card_refused"
+def test_unlisted_code_has_the_page_of_its_kind() -> None:
+    """Stripe may add codes."""
+    result = json.loads(PROBLEMS.response(CardRefused(code="odd_code")).body)
+    assert result["code"] == "odd_code"
+    assert result["type"] == "/v1/users/problems/card_refused"

@@ -1,4 +1,4 @@
-"""What a caller sends and reads has bounds of size and time, over a real socket."""
+"""Limits of size and time on what a caller sends and reads, over a real socket."""
 
 import asyncio
 import contextlib
@@ -39,24 +39,24 @@ def is_cut_off(sock: socket.socket) -> bool:
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Let nobody take long."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Shorten the limits of time for sending a request."""
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     return 0.3
 
 
 @pytest.mark.parametrize("said", [b"", b"POST ", f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()])
-def test_who_never_ends_the_head_is_cut_off(hasty: float, service: Service, said: bytes) -> None:
-    """Even with nothing said, or with a byte every now and then."""
+def test_incomplete_head_is_cut_off(short_timeouts: float, service: Service, said: bytes) -> None:
+    """Even if the caller sends nothing, or a byte from time to time."""
     with connect(service) as sock:
         began = time.monotonic()
         sock.sendall(said)
         assert is_cut_off(sock)
-        assert time.monotonic() - began < hasty + 2
+        assert time.monotonic() - began < short_timeouts + 2
 
 
-def test_a_second_request_has_a_clock_of_its_own(hasty: float, service: Service) -> None:
-    """The connection may rest in between; its next head may not."""
+def test_each_head_has_its_own_timeout(short_timeouts: float, service: Service) -> None:
+    """An idle connection is kept; a head on it that stays incomplete is not."""
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     with connect(service) as sock:
         for _ in range(2):
@@ -82,8 +82,8 @@ def test_idle_connection_is_closed_after_its_time(settings: Settings) -> None:
     assert config_for(None, settings).timeout_keep_alive == 75
 
 
-def test_head_without_end_is_cut_off(service: Service) -> None:
-    """It is not kept in memory while it grows."""
+def test_too_large_head_is_cut_off(service: Service) -> None:
+    """Memory does not grow with it."""
     with connect(service) as sock:
         sock.sendall(f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode())
         sent = 0
@@ -97,7 +97,7 @@ def test_head_without_end_is_cut_off(service: Service) -> None:
 def test_head_that_begins_behind_a_slow_request_does_not_end_it(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, partner: Partner
 ) -> None:
-    """The request is answered first; whoever goes on so slowly is cut off then."""
+    """The request gets its response; then the slow head is cut off."""
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
     request = (
         f"POST {PATH}?access_key={partner.access_key} HTTP/1.1\r\nHost: x\r\n"
@@ -121,8 +121,8 @@ def test_head_that_begins_behind_a_slow_request_does_not_end_it(
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_those_who_send_slowly_keep_nobody_out(settings: Settings, partner: Partner) -> None:
-    """They wait for themselves, and not in the place of those who have sent all."""
+def test_slow_bodies_occupy_no_place(settings: Settings, partner: Partner) -> None:
+    """A request takes a place only once its body has arrived."""
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode()
     with (
         Service(dataclasses.replace(settings, max_in_flight=1)) as service,
@@ -135,28 +135,28 @@ def test_those_who_send_slowly_keep_nobody_out(settings: Settings, partner: Part
 
 
 @pytest.fixture
-def bundle(service: Service) -> bytes:
-    """Ask for the largest answer that there is, and go on with the same connection."""
+def pipeline(service: Service) -> bytes:
+    """Request the largest response on one connection, again and again."""
     page = httpx.get(f"{service.url}/v1/users/ui/").text
-    path = re.search(r'src="([^"]*bundle\.js)"', page)
+    path = re.search(r'src="([^"]*pipeline\.js)"', page)
     assert path is not None
     return f"GET {path[1]} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
 
 @pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody read slowly."""
+def short_read_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the limit of time for reading a response."""
     monkeypatch.setattr(transport, "READ_SECONDS", 0.5)
     monkeypatch.setattr(transport, "LINGER_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize("last", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
-def test_who_does_not_read_its_answers_is_cut_off(
-    soon: None, service: Service, bundle: bytes, last: bytes
+def test_caller_that_does_not_read_is_cut_off(
+    short_read_timeout: None, service: Service, pipeline: bytes, last: bytes
 ) -> None:
-    """What it asked for is not kept for it; nor is a place, meanwhile."""
+    """The responses are not kept for it, and it occupies no place meanwhile."""
     with connect(service) as sock:
-        sock.sendall(bundle * 16 + last)
+        sock.sendall(pipeline * 16 + last)
         figures = "coord_users_in_flight 1.0"
         until = time.monotonic() + 10
         while "coord_users_in_flight 0.0" not in figures:
@@ -167,24 +167,26 @@ def test_who_does_not_read_its_answers_is_cut_off(
         with contextlib.suppress(ConnectionError):
             while piece := sock.recv(2**20):
                 received += len(piece)
-    one = len(httpx.get(f"{service.url}{bundle.split()[1].decode()}").content)
+    one = len(httpx.get(f"{service.url}{pipeline.split()[1].decode()}").content)
     assert received < 16 * one
 
 
-def test_who_reads_slowly_and_goes_on_is_served(service: Service, bundle: bytes) -> None:
-    """A bad connection is no attack."""
+def test_slow_reader_that_makes_progress_is_served(service: Service, pipeline: bytes) -> None:
+    """A slow connection is not an attack."""
     whole = 0
     with connect(service) as sock:
-        sock.sendall(bundle * 8 + bundle.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        sock.sendall(pipeline * 8 + pipeline.replace(b"Host: x", b"Host: x\r\nConnection: close"))
         while piece := sock.recv(2**18):
             whole += len(piece)
             threading.Event().wait(0.01)
-    one = len(httpx.get(f"{service.url}{bundle.split()[1].decode()}").content)
+    one = len(httpx.get(f"{service.url}{pipeline.split()[1].decode()}").content)
     assert whole > 9 * one
 
 
-def test_who_goes_on_sending_after_the_answer_is_cut_off(soon: None, service: Service) -> None:
-    """It has had the time to read why."""
+def test_caller_that_keeps_sending_after_its_response_is_cut_off(
+    short_read_timeout: None, service: Service
+) -> None:
+    """It has had time to read the reason."""
     with connect(service) as sock:
         sock.sendall(b"\0\r\n\r\n")
         began = time.monotonic()
@@ -196,16 +198,16 @@ def test_who_goes_on_sending_after_the_answer_is_cut_off(soon: None, service: Se
 
 
 @pytest.mark.parametrize("is_noticed", [True, False])
-def test_nothing_is_begun_for_a_caller_who_has_gone(
+def test_request_of_a_disconnected_caller_is_not_begun(
     service: Service,
     partner: Partner,
     standin: StandIn,
     monkeypatch: pytest.MonkeyPatch,
     is_noticed: bool,
 ) -> None:
-    """Who hangs up while the request waits to begin leaves nothing behind, at Stripe least.
+    """A caller that disconnects while its request waits causes no call to Stripe.
 
-    On a busy day the loop has not noticed yet when a thread begins; the system knows.
+    Under load, the event loop may not have noticed it when a thread begins; the system has.
     """
     monkeypatch.setattr(transport, "HALF_CLOSED_SECONDS", 0.0)
     waits, may_go_on = threading.Event(), threading.Event()
@@ -231,15 +233,15 @@ def test_nothing_is_begun_for_a_caller_who_has_gone(
         assert waits.wait(10)
     may_go_on.set()
     deadline = time.monotonic() + 10
-    told = ""
-    while 'status="499"' not in told and time.monotonic() < deadline:
-        told = httpx.get(f"{service.url}/metrics").text
-    assert 'coord_users_requests_total{code="caller_is_gone",status="499"} 1.0' in told
-    assert not re.search(r"coord_users_stripe_seconds_count\{.*\} [1-9]", told)
+    result = ""
+    while 'status="499"' not in result and time.monotonic() < deadline:
+        result = httpx.get(f"{service.url}/metrics").text
+    assert 'coord_users_requests_total{code="caller_is_gone",status="499"} 1.0' in result
+    assert not re.search(r"coord_users_stripe_seconds_count\{.*\} [1-9]", result)
 
 
-def test_caller_of_a_closed_connection_has_gone() -> None:
-    """Whatever the system says of its socket."""
+def test_closed_connection_counts_as_disconnected() -> None:
+    """Whatever the system reports of its socket."""
     here, there = socket.socketpair()
     with here, there:
         inner: Any = SimpleNamespace(is_closing=lambda: False, get_extra_info=lambda _name: here)
@@ -251,10 +253,10 @@ def test_caller_of_a_closed_connection_has_gone() -> None:
         assert closed.caller_is_gone(received_at=0.0)
 
 
-def test_caller_who_has_gone_where_the_system_does_not_tell(
+def test_disconnect_without_the_poll_event(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on macOS and Windows, whose `poll` has no such event: what the loop has read has to do."""
+    """On macOS and Windows, `poll` has no such event: what the event loop has read must suffice."""
     monkeypatch.setattr(transport, "PEER_CLOSED", None)
     monkeypatch.setattr(transport, "HALF_CLOSED_SECONDS", -1.0)
     asked: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""`coord-users serve`, with one worker and with several: where it listens, and what it tells."""
+"""`coord-users serve` with one worker and with several: where it listens, and what it logs."""
 
 import os
 import socket
@@ -23,8 +23,8 @@ BOTH = pytest.mark.parametrize("workers", ["1", "2"])
 
 
 @BOTH
-def test_start_tells_what_is_served(settings: Settings, tmp_path: Path, workers: str) -> None:
-    """One event, whose database has no credentials."""
+def test_start_is_logged(settings: Settings, tmp_path: Path, workers: str) -> None:
+    """In one event, which shows the database's address without credentials."""
     with serving(settings, tmp_path / "log", WEB_CONCURRENCY=workers) as server:
         event = server.wait_for_event("serving")
     assert event["version"] == version("coord-users")
@@ -41,14 +41,14 @@ def test_start_tells_what_is_served(settings: Settings, tmp_path: Path, workers:
 def test_environment_sets_the_number_of_workers(
     settings: Settings, tmp_path: Path, workers: str
 ) -> None:
-    """Unless the command does."""
+    """The command's option takes precedence."""
     words = () if workers == "2" else ("--workers", "1")
     with serving(settings, tmp_path / "log", *words, WEB_CONCURRENCY="2") as server:
         assert len(server.workers()) == (2 if workers == "2" else 0)
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1", "1.5", "65"])
-def test_senseless_number_of_workers(settings: Settings, value: str) -> None:
+def test_invalid_number_of_workers_is_refused(settings: Settings, value: str) -> None:
     environ = {**environ_of(settings), "WEB_CONCURRENCY": value}
     done = subprocess.run(
         [COMMAND, "serve"], env=environ, capture_output=True, text=True, timeout=60
@@ -70,7 +70,7 @@ def has_ipv6() -> bool:
 @BOTH
 @pytest.mark.parametrize("host", ["::", "[::]"])
 def test_all_addresses(settings: Settings, tmp_path: Path, host: str, workers: str) -> None:
-    """`::` takes IPv4 as well, whose addresses are known as such: the proxy at 127.0.0.1 is."""
+    """`::` accepts IPv4 as well, and such peers are recognised: a proxy at 127.0.0.1 is trusted."""
     log = tmp_path / "log"
     with serving(settings, log, "--host", host, "--workers", workers) as server:
         port = server.url.rpartition(":")[2]
@@ -89,7 +89,7 @@ def test_all_addresses(settings: Settings, tmp_path: Path, host: str, workers: s
 def test_unix_domain_socket(
     settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path, workers: str
 ) -> None:
-    """A proxy of another user may connect, and what it states is used; no socket stays behind."""
+    """A proxy of another user may connect, and is trusted; its file is removed at the end."""
     path = tmp_path / "socket"
     abandoned = socket.socket(socket.AF_UNIX)
     abandoned.bind(str(path))
@@ -117,16 +117,16 @@ def test_unix_domain_socket(
 
 @BOTH
 def test_socket_activation(settings: Settings, tmp_path: Path, workers: str) -> None:
-    """systemd listens for us, and is notified of the start and of the end."""
+    """systemd passes a listening socket, and is notified of the start and of the stop."""
     activate = need("systemd-socket-activate", "apt-get install systemd")
-    path, told = tmp_path / "socket", tmp_path / "notify"
+    path, result = tmp_path / "socket", tmp_path / "notify"
     log = tmp_path / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, log.open("wb") as stderr:
-        systemd.bind(str(told))
+        systemd.bind(str(result))
         systemd.settimeout(60)
         process = subprocess.Popen(
             [
-                *(activate, f"--listen={path}", f"--setenv=NOTIFY_SOCKET={told}"),
+                *(activate, f"--listen={path}", f"--setenv=NOTIFY_SOCKET={result}"),
                 *(f"--setenv={name}={value}" for name, value in environ_of(settings).items()),
                 *(COMMAND, "serve", "--workers", workers),
             ],
@@ -152,14 +152,14 @@ def test_socket_activation(settings: Settings, tmp_path: Path, workers: str) -> 
 
 
 def test_system_that_cannot_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Windows: one worker serves there."""
+    """As on Windows, one worker serves in the process itself."""
     monkeypatch.delattr(os, "fork")
     with pytest.raises(ConfigurationError, match="set --workers to 1"):
         serve.serve(None, Settings(workers=2), "127.0.0.1", 0)  # type: ignore[arg-type]
 
 
 def test_imports_need_nothing_of_linux() -> None:
-    """So the sandbox runs on macOS and Windows; only read and tried without these, not there."""
+    """So that the sandbox runs on macOS and Windows. Here only the imports are tested."""
     program = (
         "import os, select, signal, socket\n"
         "del os.fork, select.poll, select.POLLRDHUP, socket.AF_UNIX, signal.pthread_sigmask\n"

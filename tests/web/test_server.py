@@ -1,4 +1,4 @@
-"""How the process that serves is set up."""
+"""How a serving process is set up."""
 
 import gc
 import sys
@@ -7,7 +7,7 @@ from app.web import server
 
 
 def test_process_that_serves_is_tuned() -> None:
-    """The garbage collector skips what the start has built; no thread keeps the loop waiting."""
+    """The garbage collector skips the objects of the start, and threads yield to the event loop."""
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
     try:
         gc.disable()

@@ -1,4 +1,4 @@
-"""Where the service listens, and what an operator is told if it cannot."""
+"""Where the service listens, and the message if it cannot."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ def closing() -> Iterator[list[socket.socket]]:
 def test_all_addresses_of_a_host_have_one_port(
     monkeypatch: pytest.MonkeyPatch, closing: list[socket.socket]
 ) -> None:
-    """A free one, if none is given; an address that this machine does not have is left out."""
+    """A free port if none is given; addresses that this machine lacks are skipped."""
     found = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))
         for address in ("127.0.0.1", "192.0.2.1", "127.0.0.2", "127.0.0.1")
@@ -60,7 +60,7 @@ def test_port_that_is_taken() -> None:
 
 
 def test_port_that_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As those below 1024 are for other users than root."""
+    """As ports below 1024 are without a capability."""
 
     def bind(*_: Any) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -71,7 +71,7 @@ def test_port_that_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_file_of_a_socket_is_removed(tmp_path: Path) -> None:
-    """But not that of a process which was started in our place, nor one that is gone already."""
+    """Unless another process has replaced it, or it is already gone."""
     path = tmp_path / "socket"
     with sockets.bind_unix(path) as sock:
         assert sockets.shown([sock]) == f"unix:{path}"
@@ -93,7 +93,7 @@ def test_file_of_another_socket_is_left(tmp_path: Path) -> None:
 
 
 def test_path_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file is not overwritten, and a socket is not taken away from who listens at it."""
+    """A file is not overwritten, and a socket is not taken from a process that listens on it."""
     file, taken = tmp_path / "file", tmp_path / "taken"
     file.write_text("precious")
     with socket.socket(socket.AF_UNIX) as listening:

@@ -1,4 +1,4 @@
-"""The parent of several workers: what it does when they end, hang, or cannot start."""
+"""The parent of several workers: what it does when they exit, hang, or cannot start."""
 
 import contextlib
 import errno
@@ -90,7 +90,7 @@ def program(folder: Path, text: str) -> tuple[str | Path, ...]:
 def test_worker_that_is_killed_is_replaced(
     settings: Settings, partner: Partner, standin: StandIn, tmp_path: Path
 ) -> None:
-    """At once, without any temporary folder, and with all that it had counted."""
+    """At once, without a temporary folder; its counters are kept."""
     with serving(
         settings,
         tmp_path / "log",
@@ -111,7 +111,7 @@ def test_worker_that_is_killed_is_replaced(
 
 
 def test_worker_that_hangs_is_replaced(settings: Settings, tmp_path: Path) -> None:
-    """One whose event loop does not run is of no use, though its process lives."""
+    """A worker whose event loop does not run is killed and replaced."""
     order = tmp_path / "order"
     words = program(tmp_path, WATCHFUL.format(order=str(order)))
     with serving(settings, tmp_path / "log", "--workers", "2", program=words) as server:
@@ -124,7 +124,7 @@ def test_worker_that_hangs_is_replaced(settings: Settings, tmp_path: Path) -> No
 
 
 def test_worker_without_a_process_is_started_later(settings: Settings, tmp_path: Path) -> None:
-    """However long that takes: the other worker goes on, and the parent still gets its signals."""
+    """If fork fails, the other worker goes on, and the parent still handles signals."""
     words = program(tmp_path, CROWDED)
     with serving(settings, tmp_path / "log", "--workers", "2", program=words) as server:
         parent = Path(f"/proc/{server.process.pid}")
@@ -140,7 +140,7 @@ def test_worker_without_a_process_is_started_later(settings: Settings, tmp_path:
 
 
 def test_worker_that_cannot_start(settings: Settings, tmp_path: Path) -> None:
-    """It is tried again, later each time; then the parent gives up with one line."""
+    """The parent tries again with growing pauses, then exits with one line."""
     words = program(tmp_path, IMPATIENT)
     log = tmp_path / "log"
     server = ServerProcess(settings, log, "--workers", "2", program=words)
@@ -164,7 +164,7 @@ def test_worker_that_cannot_start(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_worker_that_fails_at_the_first_start(settings: Settings, tmp_path: Path) -> None:
-    """There is no use in trying again what is wrong with the configuration."""
+    """An invalid configuration ends the parent at once."""
     empty = settings.database_url + ".empty"
     words = ("--workers", "2")
     log = tmp_path / "log"
@@ -175,7 +175,7 @@ def test_worker_that_fails_at_the_first_start(settings: Settings, tmp_path: Path
 
 @pytest.mark.parametrize("raised", ["ValueError('odd')", "SystemExit(7)"])
 def test_worker_that_crashes_at_its_start(settings: Settings, tmp_path: Path, raised: str) -> None:
-    """An error that nobody foresaw is logged, and so is the status of one that just ends."""
+    """An unexpected error is logged, and so is the status of a worker that exits."""
     words = program(tmp_path, CRASHING.format(raised=raised) + IMPATIENT)
     log = tmp_path / "log"
     server = ServerProcess(settings, log, "--workers", "2", program=words)
@@ -188,7 +188,7 @@ def test_worker_that_crashes_at_its_start(settings: Settings, tmp_path: Path, ra
         assert last.endswith("A worker failed to start 4 times: it ended with status 7")
 
 
-def test_worker_that_is_told_to_stop_is_replaced(settings: Settings, tmp_path: Path) -> None:
+def test_worker_that_gets_sigterm_is_replaced(settings: Settings, tmp_path: Path) -> None:
     with serving(settings, tmp_path / "log", "--workers", "2") as server:
         stopped = server.workers().pop()
         os.kill(stopped, signal.SIGTERM)
@@ -196,7 +196,7 @@ def test_worker_that_is_told_to_stop_is_replaced(settings: Settings, tmp_path: P
 
 
 def test_workers_of_a_parent_that_was_killed(settings: Settings, tmp_path: Path) -> None:
-    """They end by themselves: nobody could stop or replace them, and the port is free again."""
+    """They exit by themselves, and the port is free again."""
     log = tmp_path / "log"
     server = ServerProcess(settings, log, "--workers", "2", DRAIN_SECONDS="30")
     try:

@@ -11,7 +11,7 @@ from app.web import systemd
 
 
 @pytest.mark.parametrize(
-    "told",
+    "environ",
     [
         {},
         # It is for another process: systemd's variables were inherited.
@@ -21,34 +21,36 @@ from app.web import systemd
         {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"},
     ],
 )
-def test_no_socket_is_passed(told: dict[str, str]) -> None:
-    """Nor is anything left for processes that this one starts."""
-    environ = {**told, "PATH": "/bin"}
+def test_no_socket_is_passed(environ: dict[str, str]) -> None:
+    """The variables are removed from the environment of child processes all the same."""
+    environ = {**environ, "PATH": "/bin"}
     assert systemd.passed_sockets(environ) == []
     assert environ == {"PATH": "/bin"}
 
 
-def test_socket_that_is_of_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One clear line, as for each other fault of the configuration."""
-    told = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+def test_unusable_socket_is_a_configuration_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one line that names the variable."""
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     with (tmp_path / "file").open("wb") as file:
         monkeypatch.setattr(systemd, "FIRST_PASSED", os.dup(file.fileno()))
         with pytest.raises(ConfigurationError, match="LISTEN_FDS: "):
-            systemd.passed_sockets(dict(told))
+            systemd.passed_sockets(dict(environ))
         os.close(systemd.FIRST_PASSED)
     with socket.socket() as sock:
         monkeypatch.setattr(systemd, "FIRST_PASSED", os.dup(sock.fileno()))
         with pytest.raises(ConfigurationError, match="a socket that does not listen"):
-            systemd.passed_sockets(dict(told))
+            systemd.passed_sockets(dict(environ))
 
 
-def test_state_that_nobody_wants_to_know() -> None:
+def test_state_without_a_notify_socket_is_not_sent() -> None:
     systemd.notify("READY=1", {})
     systemd.notify("READY=1", {"NOTIFY_SOCKET": "/nonexistent"})
 
 
 def test_state_to_an_abstract_address() -> None:
-    """As systemd has in containers."""
+    """As systemd uses in containers."""
     name = f"coord-users-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(f"\0{name}")

@@ -1,4 +1,4 @@
-"""The signals that a serving process gets, alike with one worker and with several."""
+"""The signals that a serving process handles, with one worker and with several."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,9 @@ def in_flight(server: ServerProcess) -> bool:
 
 @BOTH
 def test_reload(settings: Settings, partner: Partner, tmp_path: Path, workers: str) -> None:
-    """SIGHUP reads the key's file again; a request in flight ends, and none is refused meanwhile.
+    """SIGHUP reads the key's file again; no request is refused or cut off meanwhile.
+
+    SIGUSR1 and SIGUSR2 do nothing. An invalid file is logged and changes nothing.
 
     SIGUSR1 and SIGUSR2 do nothing. A file that makes no sense changes nothing but the log.
     """
@@ -71,7 +73,7 @@ def test_reload(settings: Settings, partner: Partner, tmp_path: Path, workers: s
 
 @BOTH
 def test_drain(settings: Settings, partner: Partner, tmp_path: Path, workers: str) -> None:
-    """Told to stop, it is not ready at once, takes requests for a while, and ends those it has."""
+    """After SIGTERM it is not ready, accepts requests for DRAIN_SECONDS, and completes all."""
     with (
         StandIn(delay=1.0) as slow,
         serving(
@@ -92,10 +94,10 @@ def test_drain(settings: Settings, partner: Partner, tmp_path: Path, workers: st
         server.wait_for_event("stopping", int(workers))
         # It may come twice: from systemd, which sends it to all, and from the parent.
         server.process.send_signal(signal.SIGTERM)
-        told = httpx.get(f"{server.url}/readyz", trust_env=False)
-        assert (told.status_code, told.text) == (503, "stopping")
+        actual = httpx.get(f"{server.url}/readyz", trust_env=False)
+        assert (actual.status_code, actual.text) == (503, "stopping")
         # The caller turns elsewhere with its next request.
-        assert told.headers["connection"] == "close"
+        assert actual.headers["connection"] == "close"
         second = caller.save(slow.new_token(), "user-2")
         assert first.result().status_code == second.status_code == 200
         assert server.process.wait(60) == 0
@@ -109,8 +111,10 @@ def silent_stripe() -> Iterator[str]:
 
 
 @BOTH
-def test_end_in_time(settings: Settings, partner: Partner, tmp_path: Path, workers: str) -> None:
-    """Though a caller sends its body for ever, and the completer waits for a silent Stripe."""
+def test_stop_has_a_time_limit(
+    settings: Settings, partner: Partner, tmp_path: Path, workers: str
+) -> None:
+    """Although a caller sends its body without end, and the completer waits for Stripe."""
     with silent_stripe() as url, contextlib.ExitStack() as slow:
         server = slow.enter_context(
             serving(
@@ -145,8 +149,10 @@ main()
 
 
 @BOTH
-def test_end_by_force(settings: Settings, tmp_path: Path, workers: str) -> None:
-    """What does not end in time is left: the database knows of it."""
+def test_requests_that_exceed_the_time_limit_are_abandoned(
+    settings: Settings, tmp_path: Path, workers: str
+) -> None:
+    """The database keeps their attempts, so a later process settles them."""
     program = tmp_path / "endless.py"
     program.write_text(ENDLESS)
     with serving(
@@ -160,7 +166,7 @@ def test_end_by_force(settings: Settings, tmp_path: Path, workers: str) -> None:
 
 
 @BOTH
-def test_interrupted_twice(
+def test_second_interrupt_stops_at_once(
     settings: Settings, partner: Partner, tmp_path: Path, workers: str
 ) -> None:
     """A developer does not want to wait."""
@@ -184,8 +190,8 @@ def test_interrupted_twice(
             lost.result()
 
 
-def test_interrupted_before_it_serves(tmp_path: Path, settings: Settings) -> None:
-    """It exits with 0, and without a trace."""
+def test_interrupt_before_serving_exits_with_0(tmp_path: Path, settings: Settings) -> None:
+    """Without a traceback."""
     program = tmp_path / "slow.py"
     program.write_text(
         "import os, signal\n"
@@ -226,7 +232,7 @@ main()
 
 
 def test_reload_that_fails_or_comes_too_early(settings: Settings, tmp_path: Path) -> None:
-    """Before it serves there is nothing to reload; after a failure, what served before goes on."""
+    """Before it serves, SIGHUP does nothing; after a failed reload the old service goes on."""
     program = tmp_path / "at_a_loss.py"
     program.write_text(AT_A_LOSS)
     with serving(settings, tmp_path / "log", program=(sys.executable, program)) as server:
@@ -256,7 +262,7 @@ main()
 
 
 def test_reload_to_a_service_that_does_not_start(settings: Settings, tmp_path: Path) -> None:
-    """What served before goes on, and can be reloaded later."""
+    """The old service goes on, and can be reloaded later."""
     program = tmp_path / "in_vain.py"
     program.write_text(STARTED_IN_VAIN)
     with serving(settings, tmp_path / "log", program=(sys.executable, program)) as server:
@@ -281,8 +287,8 @@ class Anything:
         await receive()
 
 
-def test_port_that_another_listens_at_first(settings: Settings) -> None:
-    """Both have bound it before either listens."""
+def test_port_taken_between_bind_and_listen(settings: Settings) -> None:
+    """Both processes have bound it before either listens."""
     with socket.socket() as first, socket.socket() as second:
         for sock in (first, second):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -295,7 +301,7 @@ def test_port_that_another_listens_at_first(settings: Settings) -> None:
 
 
 def test_port_that_is_taken(tmp_path: Path, settings: Settings) -> None:
-    """Two that were started at once: the second one tells so."""
+    """Of two processes started at once, the second one reports that the port is taken."""
     with serving(settings, tmp_path / "log") as server:
         port = server.url.rpartition(":")[2]
         second = ServerProcess(settings, tmp_path / "second", "--port", port)

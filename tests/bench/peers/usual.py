@@ -65,7 +65,7 @@ def prepare() -> None:
 
 
 def client(**options: Any) -> Any:
-    """Give Stripe's client; its types lack `source`, which the API takes."""
+    """Return Stripe's client; its types lack `source`, which the API takes."""
     return stripe.StripeClient(
         os.environ["STRIPE_SECRET_KEY"],
         base_addresses={"api": os.environ["STRIPE_API_BASE"]},
@@ -74,7 +74,7 @@ def client(**options: Any) -> Any:
 
 
 def is_live(session: Session, access_key: str) -> bool:
-    """Tell whether the access key is known."""
+    """Return whether the access key is known."""
     query = select(AccessKey.id).where(AccessKey.key_hash == _hash(access_key))
     return session.scalar(query) is not None
 
