@@ -59,10 +59,11 @@ HELD = update(users).where(
 # Stripe, 0.3 s as a rule. So two can succeed between two looks, and four allow for a slow look.
 ACCEPTED_KEPT = 4
 ID_LENGTH = 32
+NEW_CUSTOMER = bindparam("stripe_customer_id", type_=users.c.stripe_customer_id.type)
 NEW_PAYMENT_METHOD = bindparam("payment_method_id", type_=users.c.payment_method_id.type)
 ACCEPT = HELD.values(
     **NO_ATTEMPT,
-    stripe_customer_id=bindparam("stripe_customer_id", type_=users.c.stripe_customer_id.type),
+    stripe_customer_id=NEW_CUSTOMER,
     token_hash=bindparam("token_hash", type_=users.c.token_hash.type),
     accepted_attempts=func.substr(
         users.c.attempt_id.concat(func.coalesce(users.c.accepted_attempts, literal_column("''"))),
@@ -71,15 +72,12 @@ ACCEPT = HELD.values(
     ),
     default_kind=bindparam("default_kind", type_=users.c.default_kind.type),
     payment_method_id=NEW_PAYMENT_METHOD,
+    # One that is still to be detached keeps its place: a completer may be about to detach it, or a
+    # call of it be on its way, so `claim` must refuse it until that is over.
     replaced_payment_method_id=case(
+        (users.c.stripe_customer_id.is_distinct_from(NEW_CUSTOMER), null()),
         (
-            users.c.stripe_customer_id.is_distinct_from(
-                bindparam("stripe_customer_id", type_=users.c.stripe_customer_id.type)
-            ),
-            null(),
-        ),
-        (
-            users.c.payment_method_id.is_not(None)
+            users.c.replaced_payment_method_id.is_(None)
             & users.c.payment_method_id.is_distinct_from(NEW_PAYMENT_METHOD),
             users.c.payment_method_id,
         ),

@@ -1,6 +1,7 @@
 """A card that was replaced is detached, and not saved again meanwhile."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from faults.call_faults import FAULTS
@@ -103,3 +104,26 @@ def test_row_that_fails_by_itself_holds_up_no_other(
     for _ in range(2):
         instance.replaced_cards.detach(pacer)
     assert instance.upkeep.replaced_cards(10) == []
+
+
+def test_completer_that_slept_before_it_detached(
+    open_instance: Callable[..., Instance], fake_stripe: FakeStripe, pacer: Pacer
+) -> None:
+    """Two cards were saved since it looked: the one that it is about to detach is not saved again.
+
+    Else the user would be left with no card at all after a success.
+    """
+    sleeper, instance = open_instance(), open_instance()
+    customer_id, old = replaced(instance, fake_stripe)
+
+    def meanwhile() -> None:
+        instance.save(fake_stripe.account.token())
+        with pytest.raises(TokenRefused):
+            instance.save(old)
+
+    sleeper.crashes.pauses["call.before"] = meanwhile
+    sleeper.replaced_cards.detach(pacer)
+    assert not sleeper.crashes.pauses
+    assert fake_stripe.account.payment_methods.by_id[old].customer is None
+    assert instance.save(fake_stripe.account.token()) == customer_id
+    assert instance.audit().is_clean, instance.audit()
