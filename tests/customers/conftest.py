@@ -2,16 +2,19 @@
 
 import pytest
 from faults.conftest import (
+    choose_cards,
     fake_stripe,
     instance,
     open_instance,
     postgresql_url,
     short_pauses,
     sqlite_url,
+    tallied,
     url,
 )
 
 __all__ = [
+    "choose_cards",
     "fake_stripe",
     "instance",
     "open_instance",
@@ -19,6 +22,7 @@ __all__ = [
     "route",
     "short_pauses",
     "sqlite_url",
+    "tallied",
     "url",
 ]
 

@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from faults.call_faults import Fault, stripe_error
+from faults.listing import page
 from faults.payment_methods import PaymentMethods
 from faults.records import DEFAULT, Call, Customer, Executed, Kept
 from faults.wire import Answer
@@ -37,6 +38,8 @@ class Account:
         clock: Stripe's, in seconds since the epoch.
         ledger: what was executed, in order.
         sends: what callers send for a card: tokens, PaymentMethods, or either.
+        chance: decides which of them, where callers send either.
+        senders: the subjects of the users who sent a token or PaymentMethod, by it.
     """
 
     clock: Callable[[], float] = time.time
@@ -46,6 +49,8 @@ class Account:
     ledger: list[Executed] = field(default_factory=list)
     payment_methods: PaymentMethods = field(default_factory=PaymentMethods)
     sends: Literal["tok", "pm", "mixed"] = "tok"
+    chance: random.Random = field(default_factory=lambda: random.Random(0))
+    senders: dict[str, set[str]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     _kept: dict[str, Kept] = field(default_factory=dict)
     _in_use: set[str] = field(default_factory=set)
@@ -53,7 +58,7 @@ class Account:
     def token(self, code: str | None = None, decline_code: str | None = None) -> str:
         """Make a token for one use; its card is refused where a `code` is given."""
         decline = (code, decline_code) if code else None
-        if self.sends == "pm" or (self.sends == "mixed" and random.random() < 0.5):
+        if self.sends == "pm" or (self.sends == "mixed" and self.chance.random() < 0.5):
             name = self.payment_methods.make(None, decline, {}).id
         else:
             name = f"tok_{secrets.token_hex(12)}"
@@ -70,6 +75,26 @@ class Account:
         with self.lock:
             self.customers[customer_id].deleted = True
             self.payment_methods.detach_all(customer_id)
+
+    def detach(self, name: str) -> Answer:
+        """Detach a PaymentMethod; a customer whose default it was has none any more.
+
+        Some saw its id stay the default (https://github.com/dj-stripe/dj-stripe/issues/1836); it
+        cannot be charged in either case.
+        """
+        with self.lock:
+            found = self.payment_methods.by_id.get(name)
+            if found is None:
+                return stripe_error(404, "resource_missing", "payment_method")
+            owner = self.customers.get(found.customer or "")
+            answer = self.payment_methods.detach(name)
+            if owner is not None and owner.default_pm == name:
+                owner.default_pm, owner.token = None, owner.source
+            return answer
+
+    def sent_by(self, subject: str, token: str) -> None:
+        """Remember who sends a token or PaymentMethod."""
+        self.senders.setdefault(token, set()).add(subject)
 
     def forget_keys(self) -> None:
         """Do what Stripe may do after 24 hours."""
@@ -145,7 +170,7 @@ class Account:
             if path.startswith("/v1/tokens/"):
                 return self._token(path.removeprefix("/v1/tokens/"))
             if not call.customer_id:
-                return self._page(call.request.query)
+                return page(self.customers.values(), call.request.query)
             customer = self.customers.get(call.customer_id)
             is_delete = call.request.method == "DELETE"
             if customer is None or (customer.deleted and is_delete):
@@ -224,7 +249,7 @@ class Account:
                 self.used.add(found.id)
                 answer = found.answer()
         elif call.request.path.endswith("/detach"):
-            answer = cards.detach(call.payment_method)
+            answer = self.detach(call.payment_method)
         elif not (answer := self._refused_token(call.token, "card[token]", asks_bank=False)):
             self.used.add(call.token)
             decline = DECLINES.get(call.token) or self.tokens.get(call.token)
@@ -273,25 +298,3 @@ class Account:
             code, decline_code = declined
             return stripe_error(402, code, type="card_error", decline_code=decline_code)
         return None
-
-    def _page(self, query: dict[str, str]) -> Answer:
-        living = [one for one in reversed(self.customers.values()) if not one.deleted]
-        newest_first = sorted(living, key=lambda one: one.created, reverse=True)
-        after = query.get("starting_after")
-        if after is not None:
-            ids = [one.id for one in newest_first]
-            if after not in ids:
-                # So does Stripe where the customer was deleted in the meantime.
-                return stripe_error(400, "resource_missing", "starting_after")
-            newest_first = newest_first[ids.index(after) + 1 :]
-        first = int(query.get("created[gte]", "0"))
-        last = int(query.get("created[lte]", str(2**40)))
-        fitting = [one for one in newest_first if first <= one.created <= last]
-        limit = int(query.get("limit", "10"))
-        page = {
-            "object": "list",
-            "url": "/v1/customers",
-            "has_more": len(fitting) > limit,
-            "data": [one.to_dict() for one in fitting[:limit]],
-        }
-        return Answer(200, json.dumps(page).encode())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from faults import tally
 from faults.account import Account
 from sqlalchemy import Engine, select
 
@@ -23,7 +24,8 @@ class Findings:
         shared: customers that more than one user names, or that name another user.
         open: users whose attempt is not settled.
         tokens: places in the database where a raw token, or an attempt's rest, was left.
-        cards: users whose default card is not the one the row, or the last 200, says.
+        cards: users whose default card is not the one the row, or the last 200, says, or cannot be
+            charged.
         lost: acknowledged users whose row does not hold the acknowledged customer.
         strangers: cards of a user that are attached to another user's customer.
         loose: PaymentMethods that were made of a token and are attached to no customer.
@@ -41,9 +43,14 @@ class Findings:
     loose: list[str] = field(default_factory=list)
 
     @property
+    def by_kind(self) -> dict[str, list[str]]:
+        """Return the lists themselves, by kind."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @property
     def counts(self) -> dict[str, int]:
         """Return how many there are of each kind."""
-        return {one.name: len(getattr(self, one.name)) for one in fields(self)}
+        return {kind: len(found) for kind, found in self.by_kind.items()}
 
     @property
     def is_clean(self) -> bool:
@@ -78,7 +85,8 @@ def audit(
     _cards(found, account, rows, acknowledged or {})
     found.open += [row.subject for row in rows if row.attempt_id is not None]
     _remains(found, engine, account)
-    _payment_methods(found, account)
+    _payment_methods(found, account, rows)
+    tally.note(found.by_kind)
     return found
 
 
@@ -128,17 +136,27 @@ def _cards(
             found.cards.append(f"{subject}: {last.token} was acknowledged last")
 
 
-def _payment_methods(found: Findings, account: Account) -> None:
-    """Look at what each customer has been given beside its default."""
-    for one in account.payment_methods.by_id.values():
-        owner = account.customers.get(one.customer or "")
-        if owner is not None and one.metadata.get(
-            "coord_user", owner.metadata.get("coord_user")
-        ) != (owner.metadata.get("coord_user")):
-            found.strangers.append(f"{one.id}: {owner.id}")
+def _payment_methods(found: Findings, account: Account, rows: Any) -> None:
+    """Look at what each customer has been given, beside its default too."""
+    cards = account.payment_methods.by_id
+    users_of = {row.subject: bytes(row.user_hash).hex() for row in rows}
+    given = [(one.id, one.origin, one.customer) for one in cards.values() if one.customer]
+    given += [(one.source, one.source, one.id) for one in account.live() if one.source]
+    for name, origin, customer_id in given:
+        customer = account.customers.get(customer_id)
+        owner = customer.metadata.get("coord_user") if customer else None
+        senders = {users_of.get(subject, owner) for subject in account.senders.get(origin, ())}
+        made_for = cards[name].metadata.get("coord_user", owner) if name in cards else owner
+        if owner is not None and (made_for != owner or (senders and owner not in senders)):
+            found.strangers.append(f"{name}: {customer_id}")
+    for one in cards.values():
         is_refused = one.decline is not None
         if one.origin != one.id and one.customer is None and not (one.is_spent or is_refused):
             found.loose.append(one.id)
+    for customer in account.live():
+        default = cards.get(customer.default_pm or "")
+        if default is not None and default.customer != customer.id:
+            found.cards.append(f"{customer.id}: {default.id} is not attached")
 
 
 def _remains(found: Findings, engine: Engine, account: Account) -> None:

@@ -45,9 +45,9 @@ def add_crash_points(owner: Any, name: str, label: str) -> None:
     setattr(owner, name, passing)
 
 
-for transition in ("claim", "accept"):
+for transition in ("claim", "advance", "accept"):
     add_crash_points(Attempts, transition, transition)
-for call in ("create_customer", "replace_source"):
+for call in ("create_customer", "replace_source", "create_payment_method", "attach", "set_default"):
     add_crash_points(StripeAccount, call, "call")
 
 

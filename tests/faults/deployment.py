@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from faults import tally
 from faults.auditor import Acknowledged, Findings, audit
 from faults.caller import Answer, Callers, Lost
 from faults.fake_stripe import FakeStripe
 from support.serving import Partner
 
 from app.config import Settings
+from app.customers.steps import Cards
 from app.storage.database import Database
 
 # Within this all must settle with no operator, in seconds; and no caller need retry for longer.
@@ -31,10 +33,13 @@ class Deployment:
 
     Attributes:
         acknowledged: by user, the last 200.
-        settings: for each server, unless a test wants others.
+        settings: for each server, unless a test wants others; see `settings_of_next`.
     """
 
-    def __init__(self, url: str, fake_stripe: FakeStripe, folder: Path) -> None:
+    def __init__(
+        self, url: str, fake_stripe: FakeStripe, folder: Path, choose_cards: Callable[[], Cards]
+    ) -> None:
+        self._choose_cards = choose_cards
         self.database = Database(url)
         self.fake_stripe = fake_stripe
         self.callers = Callers(Partner(self.database))
@@ -45,6 +50,7 @@ class Deployment:
             stripe_api_base=fake_stripe.url,
             stripe_timeout=2.0,
             request_timeout=10.0,
+            stripe_cards=choose_cards(),
         )
         self._folder = folder
         self._logs = 0
@@ -52,6 +58,10 @@ class Deployment:
     def take_time(self) -> None:
         """Let calls take so long that none is sent twice because the machine is busy."""
         self.settings = replace(self.settings, stripe_timeout=20.0, request_timeout=50.0)
+
+    def settings_of_next(self) -> Settings:
+        """Return the settings of one more server, which may save tokens in another way."""
+        return replace(self.settings, stripe_cards=self._choose_cards())
 
     def log(self) -> Path:
         """Name a file for the log of one more process."""
@@ -64,8 +74,10 @@ class Deployment:
         Raises:
             Lost: no answer came.
         """
+        self.fake_stripe.account.sent_by(subject, token)
         answer = self.callers.save(url, token, subject)
         if answer.status == 200:
+            tally.count("cards saved by real processes")
             self.acknowledged[subject] = Acknowledged(token, answer.customer_id)
         return answer
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from faults import tally
 from faults.account import Account
 from faults.call_faults import Fault
 from faults.records import Call
@@ -24,6 +25,7 @@ class _Script:
     times: int | None
     token: str | None
     method: str | None
+    path: str
 
     def fits(self, call: Call) -> bool:
         """Return whether the call is one that shall go wrong."""
@@ -31,6 +33,7 @@ class _Script:
             self.times != 0
             and self.token in (None, call.token)
             and self.method in (None, call.request.method)
+            and call.request.path.endswith(self.path)
         )
 
 
@@ -69,10 +72,14 @@ class FakeStripe:
         times: int | None = 1,
         token: str | None = None,
         method: str | None = "POST",
+        path: str = "",
     ) -> None:
-        """Let the next calls that fit go wrong; `times` None stands until `heal`."""
+        """Let the next calls that fit go wrong; `times` None stands until `heal`.
+
+        A call fits by its token, its method, and how its path ends.
+        """
         with self.account.lock:
-            self._scripts.append(_Script(fault, times, token, method))
+            self._scripts.append(_Script(fault, times, token, method, path))
 
     def heal(self) -> None:
         """Forget all faults that are scripted, and let in what hangs."""
@@ -137,6 +144,7 @@ class FakeStripe:
                 if script.times is not None:
                     script.times -= 1
                 self.faulted += 1
+                tally.count("faults")
                 return script.fault
         return Fault()
 

@@ -6,6 +6,7 @@ import unittest.mock
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from faults import tally
 from faults.auditor import Acknowledged, Findings, audit
 from faults.fake_stripe import FakeStripe
 from sqlalchemy import update
@@ -42,12 +43,12 @@ class Crashes:
     """
 
     TRANSITIONS = (
-        *("claim", "claim_to_forget", "take_over", "renew", "advance", "restart", "accept"),
-        *("refuse", "withdraw", "release", "erase"),
+        *("claim", "claim_to_forget", "take_over", "renew", "extend", "advance", "restart"),
+        *("accept", "refuse", "withdraw", "release", "erase"),
     )
     CALLS = (
         *("create_customer", "replace_source", "create_payment_method", "attach", "set_default"),
-        "delete",
+        *("delete", "detach"),
     )
 
     def __init__(self, attempts: Attempts, stripe: StripeAccount, database: Database) -> None:
@@ -77,6 +78,7 @@ class Crashes:
             self.skip -= 1
             return
         self.point = ""
+        tally.count("crashes")
         raise Crash(point)
 
     def _arrow(self, name: str, arrow: Callable[..., Any]) -> Callable[..., Any]:
@@ -199,7 +201,9 @@ class Instance:
 
     def save(self, token: str, subject: str = "user-1", email: str | None = None) -> str:
         """Save a card; a success is remembered for the audit."""
+        self.fake_stripe.account.sent_by(subject, token)
         customer_id = self.customers.save_card(self.user(subject, email), token)
+        tally.count("cards saved")
         self.acknowledged[subject] = Acknowledged(token, customer_id)
         return customer_id
 

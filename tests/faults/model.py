@@ -1,6 +1,7 @@
 """The events of the model: any interleaving of requests, crashes, faults, losses and operators."""
 
 import hashlib
+import threading
 from functools import partial
 
 from faults.account import Account
@@ -16,6 +17,7 @@ from hypothesis.stateful import (
 from support.lost_databases import read_all, write_all
 from support.reconciling import import_lines, kinds, line, reconcile, stray
 
+from app.customers.pacer import Pacer
 from app.customers.read_user import StoredCustomers
 from app.errors import (
     Misconfigured,
@@ -32,6 +34,7 @@ faults = st.one_of(
 held_up = st.one_of(st.just(""), st.sampled_from(STOPS))
 ended = st.one_of(st.just(""), st.sampled_from(["call.after", "accept.before", *ENDS]))
 numbers = st.integers(0, 5)
+CALL = ("call.before", "call.after")
 
 
 class Model(Checks):
@@ -59,6 +62,7 @@ class Model(Checks):
         """A user sends a new card, or an old one again, to one of the processes."""
         token = self.token(subject, card)
         instance = self.instances[process % PROCESSES]
+        self.account.sent_by(subject, token)
         user = instance.user(subject, email)
         is_at_peace = not (faults or stop or end or email == "no address") and self.is_free(subject)
         before = self.row(subject)
@@ -100,6 +104,20 @@ class Model(Checks):
                 end,
             )
             self.go_on(Asked("", "", work))
+
+    @rule(process=numbers, faults=faults, stop=st.sampled_from(["", *CALL]), end=ended)
+    def detach(self, process: int, faults: list[Fault], stop: str, end: str) -> None:
+        """A completer detaches the cards that were replaced."""
+        instance = self.instances[process % PROCESSES]
+        pacer = Pacer(threading.Event(), 1e6)
+
+        def work_through() -> str:
+            instance.replaced_cards.detach(pacer)
+            return "done"
+
+        work = Running(instance, work_through, list(faults), stop, end)
+        self.count("rounds of detaching")
+        self.go_on(Asked("", "", work))
 
     @rule(process=numbers)
     def kill(self, process: int) -> None:

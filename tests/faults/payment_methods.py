@@ -5,6 +5,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from faults import tally
 from faults.call_faults import stripe_error
 from faults.wire import Answer
 
@@ -80,6 +81,10 @@ class PaymentMethods:
 
     def discard_loose(self) -> None:
         """Forget those that are attached to no customer."""
+        loose = [
+            one for one in self.by_id.values() if one.customer is None and one.origin != one.id
+        ]
+        tally.count(tally.UNFINDABLE, len(loose))
         self.by_id = {name: one for name, one in self.by_id.items() if one.customer is not None}
 
     def detach_all(self, customer_id: str) -> None:

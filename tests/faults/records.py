@@ -29,7 +29,8 @@ class Call:
             form.get("source")
             or form.get("card[token]")
             or form.get("payment_method")
-            or form.get(DEFAULT, "")
+            or form.get(DEFAULT)
+            or self.payment_method
         )
 
     @property

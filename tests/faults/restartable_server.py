@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from faults.deployment import DEADLINE, program
-from support.server_process import reserved_port
+from support.server_process import environ_of, reserved_port
 
 from app.config import Settings
 
@@ -36,33 +36,45 @@ class RestartableServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={
-                "PATH": os.environ["PATH"],
-                "DATABASE_URL": settings.database_url,
-                "STRIPE_SECRET_KEY": settings.stripe_secret_key,
-                "STRIPE_API_BASE": settings.stripe_api_base,
-                "STRIPE_TIMEOUT": f"{settings.stripe_timeout:g}",
-                "REQUEST_TIMEOUT": f"{settings.request_timeout:g}",
-            },
+            env=environ_of(settings),
         )
 
-    def start(self) -> None:
-        """Fork a server, and wait until it is ready."""
+    def start(self, crash_at: str = "", skip: int = 0) -> bool:
+        """Fork a server, and wait until it is ready.
+
+        Args:
+            crash_at: a point of `crash_at.py` at which it kills itself, if at all.
+            skip: how often it passes the point before.
+
+        Returns:
+            False if it was killed before it was ready.
+        """
         assert self._fork_server.stdin
-        print(
-            json.dumps({"port": self._port, "log": str(self._log)}),
-            file=self._fork_server.stdin,
-            flush=True,
-        )
+        wanted: dict[str, object] = {"port": self._port, "log": str(self._log)}
+        if crash_at:
+            wanted["crash"] = {"CRASH_AT": crash_at, "CRASH_SKIP": str(skip)}
+        print(json.dumps(wanted), file=self._fork_server.stdin, flush=True)
         self._child = int(self._line())
         until = time.monotonic() + DEADLINE
         while not self._is_ready():
+            if crash_at and not self._is_alive():
+                self.wait_for_death()
+                return False
             assert time.monotonic() < until, self._log.read_text()
             time.sleep(0.005)
+        return True
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL."""
+        """Kill the server with SIGKILL, and wait for its end."""
+        self.send_kill()
+        self.wait_for_death()
+
+    def send_kill(self) -> None:
+        """Kill the server, and leave waiting for its end to `wait_for_death`."""
         os.kill(self._child, signal.SIGKILL)
+
+    def wait_for_death(self) -> None:
+        """Wait until the server was killed."""
         assert self._line() == "-9", self._log.read_text()
 
     def stop(self) -> None:
@@ -78,6 +90,12 @@ class RestartableServer:
     def _line(self) -> str:
         assert self._fork_server.stdout
         return self._fork_server.stdout.readline().strip()
+
+    def _is_alive(self) -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._child, 0)
+            return True
+        return False
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE)

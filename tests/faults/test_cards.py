@@ -7,6 +7,7 @@ from faults.call_faults import Fault, stripe_error
 from faults.fake_stripe import FakeStripe
 from faults.instance import Crash, Instance
 from faults.payment_methods import SILENT
+from faults.routes import CALLS, card
 
 from app.customers.steps import Cards
 from app.errors import CardRefused, StripeUnavailable, TokenRefused
@@ -14,46 +15,13 @@ from app.errors import CardRefused, StripeUnavailable, TokenRefused
 OpenInstance = Callable[..., Instance]
 DECLINED = stripe_error(402, "card_declined", "", type="card_error")
 
-# By route and whether the user has a customer: the calls to Stripe for one success.
-CALLS = {
-    ("source", "tok", False): 1,
-    ("source", "tok", True): 1,
-    ("source", "pm", False): 1,
-    ("source", "pm", True): 2,
-    ("payment_method", "tok", False): 2,
-    ("payment_method", "tok", True): 3,
-}
-WAYS = [pytest.param(*way, id="-".join(map(str, way))) for way in CALLS]
+CASES = [pytest.param(*way, id="-".join(map(str, way))) for way in CALLS]
 BY_STEPS = [
     pytest.param(*way, number, id="-".join(map(str, (*way, number))))
     for way, calls in CALLS.items()
     for number in range(calls)
     if calls > 1 or way[1] == "pm"
 ]
-
-
-def card(fake_stripe: FakeStripe, sends: str, code: str | None = None) -> str:
-    """Return what a caller sends for a new card."""
-    fake_stripe.account.sends = sends  # type: ignore[assignment]
-    return fake_stripe.account.token(code)
-
-
-@pytest.mark.parametrize(("cards", "sends", "has_customer"), WAYS)
-def test_one_success_takes_no_more_calls_than_needed(
-    open_instance: OpenInstance,
-    fake_stripe: FakeStripe,
-    cards: Cards,
-    sends: str,
-    has_customer: bool,
-) -> None:
-    instance = open_instance(cards=cards)
-    if has_customer:
-        instance.save(card(fake_stripe, sends))
-    before = len(fake_stripe.calls)
-    instance.save(card(fake_stripe, sends))
-    assert len(fake_stripe.calls) - before == CALLS[cards, sends, has_customer]
-    assert len(fake_stripe.account.live()) == 1
-    assert instance.audit().is_clean, instance.audit()
 
 
 @pytest.mark.parametrize(("cards", "sends", "has_customer", "number"), BY_STEPS)
@@ -90,7 +58,7 @@ def test_crash_between_the_steps(
     assert instance.audit().is_clean, instance.audit()
 
 
-@pytest.mark.parametrize(("cards", "sends", "has_customer"), WAYS)
+@pytest.mark.parametrize(("cards", "sends", "has_customer"), CASES)
 def test_key_older_than_a_day_between_the_steps(
     open_instance: OpenInstance,
     fake_stripe: FakeStripe,
@@ -154,7 +122,7 @@ def test_payment_method_set_as_default_elsewhere_hides_no_card(
     assert instance.audit().is_clean, instance.audit()
 
 
-@pytest.mark.parametrize(("cards", "sends", "has_customer"), WAYS)
+@pytest.mark.parametrize(("cards", "sends", "has_customer"), CASES)
 def test_refused_card_changes_nothing(
     open_instance: OpenInstance,
     fake_stripe: FakeStripe,
@@ -271,9 +239,7 @@ def test_card_detached_before_it_became_the_default_is_refused(
     instance = open_instance()
     customer_id = instance.save(card(fake_stripe, "pm"))
     token = card(fake_stripe, "pm")
-    instance.crashes.pauses["advance.after"] = lambda: fake_stripe.account.payment_methods.detach(
-        token
-    )
+    instance.crashes.pauses["advance.after"] = lambda: fake_stripe.account.detach(token)
     with pytest.raises(TokenRefused):
         instance.save(token)
     assert instance.row().stripe_customer_id == customer_id

@@ -4,17 +4,18 @@ Run again, each brings all to its end: nothing is lost, nothing is deleted that 
 created twice. At each single point, in one process: `tests/customers/test_interruptions.py`.
 """
 
-import os
 import random
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from faults import tally
 from faults.auditor import Acknowledged
 from faults.deployment import Deployment
 from faults.fake_stripe import FakeStripe
 from faults.instance import Instance
+from support.chance import chance_of, part_of
 from support.reconciling import forget_row, line, mark_as_version_1, stray, stray_of
 from support.server_process import COMMAND, environ_of
 
@@ -63,11 +64,9 @@ class Command:
 
 
 @pytest.fixture
-def chance() -> random.Random:
+def chance(request: pytest.FixtureRequest) -> random.Random:
     """Return what decides when to kill; SEED repeats a run."""
-    seed = int(os.environ.get("SEED", time.time_ns() % 2**32))
-    print(f"SEED={seed}")
-    return random.Random(seed)
+    return chance_of("kills", request.node.nodeid)
 
 
 @pytest.fixture
@@ -78,11 +77,14 @@ def instance(url: str, fake_stripe: FakeStripe) -> Instance:
 
 def killed(command: Command, chance: random.Random, kills: int, most: int) -> int:
     """Kill a command again and again; returns how often it was at work then."""
-    return sum(
+    number = sum(
         command.kill(chance.randint(1, most), chance.uniform(0, HASTE)) for _ in range(kills)
     )
+    tally.count("kills of a command", number)
+    return number
 
 
+@pytest.mark.repeats
 @pytest.mark.parametrize("kills", KILLS)
 def test_import(
     deployment: Deployment, instance: Instance, chance: random.Random, tmp_path: Path, kills: int
@@ -95,6 +97,7 @@ def test_import(
     file = tmp_path / "customers.jsonl"
     file.write_bytes(b"".join(line(one, subject) for subject, one in customers.items()))
     command = Command(deployment, "import", str(file))
+    kills = part_of(kills)
     number = killed(command, chance, kills, 2 * len(customers))
     done = command.run()
     print(f"{number} of {kills} kills while it ran")
@@ -108,6 +111,7 @@ def test_import(
         assert instance.save(token, "user-0") == customers["user-0"]
 
 
+@pytest.mark.repeats
 @pytest.mark.parametrize("kills", KILLS)
 def test_reconcile(
     deployment: Deployment, instance: Instance, chance: random.Random, kills: int
@@ -128,6 +132,7 @@ def test_reconcile(
             if kind == "old":
                 mark_as_version_1(instance, kept[subject], instance.row(subject).id)
     command = Command(deployment, "reconcile", "--delete")
+    kills = part_of(kills)
     number = killed(command, chance, kills, 3 * USERS)
     done = command.run()
     print(f"{number} of {kills} kills while it ran")

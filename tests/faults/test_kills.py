@@ -1,20 +1,30 @@
-"""`kill -9`, of real processes: at each named point of the rule, and at random moments."""
+"""`kill -9`, of real processes: at each point between the steps, and at random moments."""
 
 import contextlib
-import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
+from faults import tally
 from faults.caller import Lost
-from faults.deployment import Deployment, Load, program
+from faults.deployment import Deployment, Load
+from faults.records import Call
 from faults.restartable_server import RestartableServer
-from support.server_process import ServerProcess, serving
+from faults.routes import CALLS, WAYS, card
+from support.chance import chance_of, part_of
+from support.server_process import serving
 
-POINTS = ["claim.before", "claim.after", "call.at", "call.after", "accept.before", "accept.after"]
+# By how the card before was saved, if there was one; a default PaymentMethod is replaced by another
+# in whichever way it was made.
+CHANGES = [
+    pytest.param(before, now, id=f"{before or 'nothing'} to {now}")
+    for before in (None, "source", "pm")
+    for now in WAYS
+]
 # How many servers live at a time, how many clients call them, and how many kills there are.
 SERVERS, CLIENTS, KILLS = 3, 16, 100
 # How many cards are saved before a kill at most, and how long the request has that comes just
@@ -22,48 +32,95 @@ SERVERS, CLIENTS, KILLS = 3, 16, 100
 CARDS, HASTE = 4, 0.05
 
 
+def points(before: str | None, now: str) -> list[tuple[str, int]]:
+    """Return each point of a save, with how often the save passes it before."""
+    cards, sends = WAYS[now]
+    calls = 3 if (before, now) == ("pm", "source") else CALLS[cards, sends, before is not None]
+    once = [f"{name}.{when}" for name in ("claim", "accept") for when in ("before", "after")]
+    return [
+        *((point, 0) for point in once),
+        *((point, k) for k in range(calls) for point in ("call.at", "executed", "call.after")),
+        *((point, k) for k in range(calls - 1) for point in ("advance.before", "advance.after")),
+    ]
+
+
+def save_before(deployment: Deployment, way: str, subjects: list[str]) -> dict[str, str]:
+    """Save the first card of users; returns their customers."""
+    cards, sends = WAYS[way]
+    settings = replace(deployment.settings, stripe_cards=cards)
+    with serving(settings, deployment.log()) as server:
+        return {
+            subject: deployment.save(
+                server.url, card(deployment.fake_stripe, sends), subject
+            ).customer_id
+            for subject in subjects
+        }
+
+
+def kill_after(server: RestartableServer, skip: int) -> Callable[[Call], None]:
+    """Return what kills a server once Stripe has executed one call more than `skip`."""
+    left = iter(range(skip, -1, -1))
+
+    def executed(_call: Call) -> None:
+        if next(left, None) == 0:
+            server.send_kill()
+
+    return executed
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("point", [*POINTS, "executed"])
-@pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
-def test_kill_at_each_point(deployment: Deployment, point: str, has_customer: bool) -> None:
+@pytest.mark.parametrize(("before", "now"), CHANGES)
+def test_kill_at_each_point(deployment: Deployment, before: str | None, now: str) -> None:
     """After a restart all settles with no operator, and the client's retry converges."""
-    token, old = deployment.fake_stripe.account.token(), deployment.fake_stripe.account.token()
-    crash = {"CRASH_AT": point, "CRASH_SKIP": str(int(has_customer))}
-    server = ServerProcess(
-        deployment.settings, deployment.log(), program=program("crash_at.py"), **crash
-    )
-    server.wait_until_ready()
-    before = deployment.save(server.url, old, "user-1").customer_id if has_customer else None
-    if point == "executed":
-        deployment.fake_stripe.on_executed = lambda _call: server.process.kill()
-    with pytest.raises(Lost):
-        deployment.save(server.url, token, "user-1")
-    assert server.process.wait(10) == -9
-    deployment.fake_stripe.on_executed = None
-    deployment.acknowledged.clear()
-    with serving(deployment.settings, deployment.log()) as successor:
-        deployment.settle()
-        found = deployment.audit()
-        assert found.duplicates == found.orphans == found.dangling == [], found
-        assert deployment.save(successor.url, token, "user-1").customer_id in (
-            {before} if before else {one.id for one in deployment.fake_stripe.account.live()}
-        )
+    cards, sends = WAYS[now]
+    deployment.settings = replace(deployment.settings, stripe_cards=cards)
+    server = RestartableServer(deployment.settings, deployment.log())
+    sent: dict[str, str] = {}
+    users = {f"{point}-{skip}": (point, skip) for point, skip in points(before, now)}
+    kept = save_before(deployment, before, list(users)) if before else {}
+    for subject, (point, skip) in users.items():
+        token = card(deployment.fake_stripe, sends)
+        crash_at = "" if point == "executed" else point
+        # The completer can come to the point first, with the user of a point before.
+        while not server.start(crash_at, skip):
+            tally.count("kills of a completer at a point")
+        if point == "executed":
+            deployment.fake_stripe.on_executed = kill_after(server, skip)
+        with pytest.raises(Lost):
+            deployment.save(server.url, token, subject)
+        server.wait_for_death()
+        tally.count("kills at a point")
+        deployment.fake_stripe.on_executed = None
+        sent[subject] = token
+    server.start()
+    deployment.settle()
+    found = deployment.audit()
+    assert found.duplicates == found.orphans == found.dangling == [], found
+    for subject, token in sent.items():
+        answer = deployment.save(server.url, token, subject)
+        assert answer.status == 200, (subject, answer.code)
+        assert kept.get(subject) in (None, answer.customer_id)
+    server.stop()
     assert deployment.audit().is_clean, deployment.audit()
-    assert len(deployment.fake_stripe.account.live()) == 1
+    assert len(deployment.fake_stripe.account.live()) == len(sent)
 
 
 @pytest.fixture
 def servers(deployment: Deployment) -> Iterator[list[RestartableServer]]:
     """Yield fork servers that are warm."""
-    made = [RestartableServer(deployment.settings, deployment.log()) for _ in range(SERVERS)]
+    made = [
+        RestartableServer(deployment.settings_of_next(), deployment.log()) for _ in range(SERVERS)
+    ]
     yield made
     for server in made:
         server.stop()
 
 
 @pytest.mark.long
+@pytest.mark.repeats
+@pytest.mark.all_routes
 def test_kills_at_random_moments_under_load(
-    deployment: Deployment, servers: list[RestartableServer]
+    deployment: Deployment, servers: list[RestartableServer], request: pytest.FixtureRequest
 ) -> None:
     """A retried request converges; attempts that are not retried are settled by the completer.
 
@@ -71,14 +128,15 @@ def test_kills_at_random_moments_under_load(
 
     SEED repeats the moments and the choices of a run, as far as threads and processes allow.
     """
-    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(2**32)))
-    print(f"SEED={seed}")
-    chance = random.Random(seed)
-    moments = [(chance.randint(0, CARDS), chance.uniform(0.0, HASTE)) for _ in range(KILLS)]
+    number_of_kills = part_of(KILLS)
+    chance = chance_of("kills", request.node.nodeid)
+    moments = [
+        (chance.randint(0, CARDS), chance.uniform(0.0, HASTE)) for _ in range(number_of_kills)
+    ]
     deployment.fake_stripe.processing = 0.02
     alive: set[str] = set()
     load = Load(deployment, lambda: sorted(alive), random.Random(chance.random()), 900.0)
-    left = iter(range(KILLS))
+    left = iter(range(number_of_kills))
     ghosts: list[Future[None]] = []
     kills = Counter[str]()
 
@@ -98,6 +156,7 @@ def test_kills_at_random_moments_under_load(
             server.kill()
             alive.discard(server.url)
             kills[server.url] += 1
+            tally.count("kills at random")
         server.start()
         alive.add(server.url)
 
@@ -118,6 +177,6 @@ def test_kills_at_random_moments_under_load(
     print(f"{left_open} of {len(ghosts)} left open, settled in {seconds:.1f} s")
     print(f"found {found.counts}")
     assert found.is_clean, found
-    assert kills.total() == KILLS
+    assert kills.total() == number_of_kills
     # Else the kills met nobody at work, and show nothing.
-    assert load.counts["lost"] > KILLS
+    assert load.counts["lost"] >= number_of_kills

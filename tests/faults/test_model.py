@@ -4,14 +4,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+from faults import tally
 from faults.model import Model
 from faults.model_state import PROCESSES
 from faults.simulated import Clock
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     run_state_machine_as_test,
 )
+from support.chance import part_of, seed, share
 
 from app.storage.database import Database
 
@@ -30,12 +33,20 @@ def counts() -> Iterator[Callable[[str], None]]:
     counted: Counter[str] = Counter()
     yield lambda what: counted.update([what])
     print(dict(counted))
+    for what, number in counted.items():
+        tally.count(f"model: {what}", number)
 
 
 def run_model(url: str, counts: Callable[[str], None], route: str, **options: Any) -> None:
     databases = [Database(url) for _ in range(PROCESSES)]
+
+    def model() -> Model:
+        return Model(databases, counts, route)
+
+    if not options.get("derandomize"):
+        hypothesis.seed(seed())(model)
     run_state_machine_as_test(
-        lambda: Model(databases, counts, route),
+        model,
         settings=settings(
             deadline=None,
             suppress_health_check=list(HealthCheck),
@@ -63,7 +74,18 @@ def test_any_interleaving(url: str, counts: Callable[[str], None], route: str) -
 
 
 @pytest.mark.long
+@pytest.mark.repeats
 @pytest.mark.all_routes
 def test_many_interleavings(url: str, counts: Callable[[str], None], route: str) -> None:
-    """Some thousand steps, others at each run."""
-    run_model(url, counts, route, max_examples=60, stateful_step_count=50)
+    """Some thousand steps, others for each SEED."""
+    # To find the shortest sequence that fails takes longer than a run of `tox -e proofs` has.
+    phases = [one for one in Phase if share() == 1 or one is not Phase.shrink]
+    run_model(
+        url,
+        counts,
+        route,
+        max_examples=part_of(60),
+        stateful_step_count=50,
+        database=None,
+        phases=phases,
+    )

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from faults.database_faults import TRANSITIONS, DatabaseFault, check
+from faults.database_faults import CARDS, TRANSITIONS, DatabaseFault, check
 from faults.fake_stripe import FakeStripe
 from faults.instance import Instance
 from sqlalchemy.engine import make_url
@@ -65,7 +65,9 @@ def test_fault_at_each_commit_to_sqlite(
 ) -> None:
     """Locked by another process, or with no space left."""
     path = make_url(sqlite_url).database or ""
-    with Instance(sqlite_url, fake_stripe, call=0.2, request=3.0) as instance:
+    with Instance(
+        sqlite_url, fake_stripe, call=0.2, request=3.0, cards=CARDS.get(transition, "source")
+    ) as instance:
         if fault == "locked":
             check(instance, fake_stripe, has_customer, transition, "at", lock_file(path))
         else:

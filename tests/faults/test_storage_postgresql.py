@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from faults.database_faults import TRANSITIONS, DatabaseFault, check
+from faults.database_faults import CARDS, TRANSITIONS, DatabaseFault, check
 from faults.fake_stripe import FakeStripe
 from faults.instance import Instance
 from faults.pgproxy import PgProxy
@@ -32,7 +32,7 @@ def fail_commits(url: str, code: str) -> DatabaseFault:
                 f"$$ begin raise 'fault' using errcode = '{code}'; end $$"
             )
             connection.execute(
-                "create constraint trigger fault after insert or update on users "
+                "create constraint trigger fault after insert or update or delete on users "
                 "deferrable initially deferred for each row execute function fault()"
             )
             try:
@@ -90,7 +90,13 @@ def test_fault_at_each_commit_to_postgresql(
         "cut after": ("before", cut_commit(proxy, "after")),
     }
     name = psycopg.conninfo.conninfo_to_dict(postgresql_url)["dbname"]
-    with Instance(proxy.url(str(name)), fake_stripe, call=0.2, request=3.0) as instance:
+    with Instance(
+        proxy.url(str(name)),
+        fake_stripe,
+        call=0.2,
+        request=3.0,
+        cards=CARDS.get(transition, "source"),
+    ) as instance:
         is_brief = fault.startswith("cut")
         check(instance, fake_stripe, has_customer, transition, *faults[fault], is_brief=is_brief)
 

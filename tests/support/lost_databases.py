@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -219,8 +218,3 @@ class Operations:
                 assert saved == self.expected.get(subject, saved), subject
             assert reconcile(instance, delete=True) == []
             return audit(instance.database.engine, self._fake_stripe.account, instance.acknowledged)
-
-
-def seed() -> int:
-    """Return a seed that no run had before."""
-    return time.time_ns() % 2**32

@@ -45,6 +45,7 @@ def environ_of(settings: Settings) -> dict[str, str]:
         "STRIPE_API_BASE": settings.stripe_api_base,
         "STRIPE_TIMEOUT": f"{settings.stripe_timeout:g}",
         "REQUEST_TIMEOUT": f"{settings.request_timeout:g}",
+        "STRIPE_CARDS": settings.stripe_cards,
     }
 
 
