@@ -7,7 +7,7 @@ from deploy.machine import Machine
 pytestmark = pytest.mark.deploy
 
 # A request waits until the service takes it, as nginx's does.
-HEALTHY = "curl -sS --max-time 60 -w ' %{http_code}' http://127.0.0.1:8080/healthz"
+HEALTHY = "curl -sS --max-time 200 -w ' %{http_code}' http://127.0.0.1:8080/healthz"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,7 @@ def test_restart_refuses_no_caller(installed: Installed) -> None:
 
 
 def test_reload_keeps_the_process(installed: Installed) -> None:
+    installed.machine.run("systemctl start coord-users.service")
     before = installed.state("MainPID")
     installed.machine.run("systemctl reload coord-users.service")
     installed.machine.run(
