@@ -135,7 +135,8 @@ def test_socket_activation(settings: Settings, tmp_path: Path, workers: str) -> 
         try:
             while not path.exists():
                 assert process.poll() is None
-            transport = httpx.HTTPTransport(uds=str(path))
+            # The file is there a moment before systemd listens.
+            transport = httpx.HTTPTransport(uds=str(path), retries=5)
             with httpx.Client(transport=transport, timeout=60) as client:
                 # The first connection starts the service, and waits until it is up.
                 assert client.get("http://x/readyz").text == "ready"
