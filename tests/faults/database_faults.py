@@ -17,6 +17,8 @@ TRANSITIONS = (
     *("claim", "take_over", "renew", "extend", "advance", "restart", "accept", "refuse"),
     *("withdraw", "release", *FORGETTING),
 )
+# Those that few saves pass.
+SELDOM = ("extend", "advance", *FORGETTING)
 # How tokens are saved, so that a save passes the transition.
 CARDS: dict[str, Cards] = {"advance": "payment_method"}
 # What a request is answered if the trouble is over in time: each transition is stored again, for a

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from faults.database_faults import CARDS, TRANSITIONS, DatabaseFault, check
+from faults.database_faults import CARDS, SELDOM, TRANSITIONS, DatabaseFault, check
 from faults.fake_stripe import FakeStripe
 from faults.instance import Instance
 from faults.pgproxy import PgProxy
@@ -69,7 +69,11 @@ def cut_commit(proxy: PgProxy, when: str) -> DatabaseFault:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("transition", TRANSITIONS)
+@pytest.mark.parametrize(
+    "transition",
+    # On SQLite all of them are in the default suite.
+    [pytest.param(one, marks=pytest.mark.long if one in SELDOM else ()) for one in TRANSITIONS],
+)
 @pytest.mark.parametrize("has_customer", [False, True], ids=["create", "update"])
 @pytest.mark.parametrize("fault", ["deadlock", "full", "locked", "gone", "cut before", "cut after"])
 def test_fault_at_each_commit_to_postgresql(
