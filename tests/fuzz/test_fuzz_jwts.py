@@ -81,7 +81,7 @@ def test_accepted_jwt_is_accepted_by_pyjwt(choose: Choices) -> None:
         assert user.email in (None, result.get("email"))
         count(
             "JWT",
-            "verified_user, genuine" if is_genuine else "verified_user, changed in what is free",
+            "accepted, genuine" if is_genuine else "accepted, changed in what is free",
         )
 
 

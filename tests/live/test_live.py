@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from live.__main__ import BELIEVED, differences, findings, main
+from live.__main__ import EXPECTED, differences, findings, main
 from live.api import Api, LiveKey
 from live.questions import QUESTIONS, burst
 from live.questions_on_cards import Finding
@@ -44,7 +44,7 @@ def test_standin_answers_as_this_service_believes(
     assert "instead of" not in printed.err
     assert set(found) == {*(one.__name__ for one in QUESTIONS), "rights", "clone", "burst"}
     assert [name for name, finding in found.items() if "failed" in finding] == []
-    assert set(json.loads(BELIEVED.read_text("utf-8"))) == set(found) - {"burst"}
+    assert set(json.loads(EXPECTED.read_text("utf-8"))) == set(found) - {"burst"}
     assert found["burst"]["statuses"] == {"200": 60}
 
 
