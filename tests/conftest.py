@@ -57,7 +57,7 @@ def _measures(item: pytest.Item) -> bool:
 def machine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Give it to a test that measures alone, and to the others together."""
+    """Lock the machine for a test that measures; other tests share it."""
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with (shared / "machine").open("w") as lock:
@@ -187,7 +187,7 @@ def exchanges_that_break_stripes_document() -> Iterator[None]:
 
 @pytest.fixture
 def off_document() -> Iterator[None]:
-    """Let a test break Stripe's document, and check that this was noticed."""
+    """Allow a test to break Stripe's document, and check that this was noticed."""
     yield
     assert stripe_document.found
     stripe_document.found.clear()

@@ -21,8 +21,8 @@ SKIPPED = {"name": "unknown", "skip_reason": "Dependency not found on PyPI"}
     ("dependencies", "status", "required", "words"),
     [
         ([SOUND], 0, 0, "1 packages audited"),
-        ([SOUND, SICK], 1, 1, "VULNERABLE: old 1.0: PYSEC-1, mended in 1.1"),
-        ([SKIPPED, SICK], 1, 1, "VULNERABLE: old 1.0: PYSEC-1, mended in 1.1"),
+        ([SOUND, SICK], 1, 1, "VULNERABLE: old 1.0: PYSEC-1, fixed in 1.1"),
+        ([SKIPPED, SICK], 1, 1, "VULNERABLE: old 1.0: PYSEC-1, fixed in 1.1"),
         ([SOUND, SKIPPED], 0, 1, "NOT AUDITED: 1 of 2: unknown"),
         ([SKIPPED], 0, 1, "NOT AUDITED: 1 of 1: unknown"),
         ([], 0, 1, "NOT AUDITED: 0 of 0: nothing"),

@@ -1,7 +1,7 @@
 """The partner whose users call: one access key, and a JWT for each user, signed beforehand.
 
 User number 7 has the card token `tok_7`, of which the stub makes `cus_7`. Subjects are as good as
-random, so that those who call are spread over the index of all users.
+random, so that calls are spread over the index of all users.
 """
 
 import hashlib

@@ -19,7 +19,7 @@ class Spread:
         return cls(min(values), statistics.median(values), max(values))
 
     def formatted(self, form: str = ".0f", unit: str = "") -> str:
-        """Say it with the unit once: the median, and in brackets the extremes."""
+        """Return the median and, in brackets, the extremes, with the unit once."""
         least, median, most = (format(it, form) for it in (self.least, self.median, self.most))
         return f"{median}{unit} [{least} to {most}]"
 
@@ -32,7 +32,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[Sequence[float]]) -> list[float]:
-    """Give, round by round, ours against the best of theirs in the same round."""
+    """Return, for each round, our figure divided by the best peer's of the same round."""
     return [
         mine / max(others) for mine, others in zip(ours, zip(*theirs, strict=True), strict=True)
     ]

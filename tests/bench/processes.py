@@ -56,7 +56,7 @@ class Process(contextlib.AbstractContextManager["Process"]):
         self.end()
 
     def end(self) -> None:
-        """Ask it to end, wait for what it still does, and end by force what will not."""
+        """Send SIGTERM, wait for the exit, and kill what is left."""
         if self._popen.poll() is None:
             self._popen.send_signal(signal.SIGTERM)
         try:
@@ -129,7 +129,7 @@ class Process(contextlib.AbstractContextManager["Process"]):
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port on which no program listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

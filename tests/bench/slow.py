@@ -18,7 +18,7 @@ LEAVERS = 500
 
 
 def bad_day(arena: Arena, delay: float = BAD_DAY_SECONDS) -> dict[str, float]:
-    """Let all call at once while Stripe takes ten seconds, two workers on one core."""
+    """Send all requests at once while Stripe takes ten seconds, two workers on one core."""
     with arena.serving(OURS, delay=delay, workers=2) as server:
         load = arena.load(server, 60, connections=BAD_DAY_CALLERS, number=BAD_DAY_CALLERS)
         answered = load.seconds.get("200", [])
@@ -76,7 +76,7 @@ def beyond_capacity(arena: Arena, seconds: float) -> dict[str, Any]:
 
 
 def callers_who_go(arena: Arena) -> dict[str, float]:
-    """Let many call at once and go at once, and count what Stripe was asked for them."""
+    """Send many requests and disconnect at once; count the calls to Stripe that they cause."""
     with arena.serving(OURS) as server:
         arena.load(server, 1, rate=100.0)
         before = server.stripe()["calls"]

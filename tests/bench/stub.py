@@ -1,7 +1,7 @@
 """A stand-in for Stripe that costs next to nothing: it makes customers after a delay, and counts.
 
 Run as `python stub.py`; it prints its port. The customer's id is made from the card token, `tok_7`
-to `cus_7`, or is the one that the call names, so that whoever reads an answer can tell whether it
+to `cus_7`, or is the one that the call names, so that the reader of an answer can check whether it
 is the right one. `GET /calls` tells how many calls came, and how many different tokens they held;
 `GET /delay/0.3` has the next calls answered after 0.3 s.
 """
@@ -35,7 +35,7 @@ class Account:
         self.tokens: set[bytes] = set()
 
     def as_json(self) -> bytes:
-        """Tell it in JSON."""
+        """Return it as JSON."""
         return json.dumps({"calls": self.calls, "customers": len(self.tokens)}).encode()
 
 

@@ -1,6 +1,6 @@
 """The contract that clients were last given, kept as released.yaml beside this file.
 
-It is the document as it is served, without what only people read. Whoever changes what clients rely
+It is the document as it is served, without descriptions. A developer who changes what clients rely
 on renews it by `tox run -e renew-contract`, which refuses to where that breaks clients and the
 major version is the old one. A test compares it with the contract, and another follows it through
 the history, so that it cannot be renewed by hand either.

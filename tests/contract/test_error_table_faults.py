@@ -1,4 +1,4 @@
-"""The rows of the table of errors that need trouble: load, lost tables, an issuer out of reach."""
+"""The rows of the error table that need a fault: load, missing tables, an unreachable issuer."""
 
 import contextlib
 import socket

@@ -100,7 +100,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def asynchronous(self) -> Iterator[None]:
-        """Let no commit inside the block wait for a standby."""
+        """Commit without waiting for a standby inside the block."""
         self._set_synchronous(is_so=False)
         try:
             yield
@@ -148,7 +148,7 @@ class Cluster:
             process.wait()
 
     def hold_back(self, node: int) -> None:
-        """Let nothing more reach the standbys of a node, until its processes are killed."""
+        """Stop replication from a node to its standbys, until its processes are killed."""
         pids = self._postgresql(node)
         _signal([pid for pid in pids if "walsender" in _command(pid)], signal.SIGSTOP)
 

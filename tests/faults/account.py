@@ -71,7 +71,7 @@ class Account:
             return [one for one in self.customers.values() if not one.deleted]
 
     def delete(self, customer_id: str) -> None:
-        """Delete a customer, as somebody with Stripe's dashboard would."""
+        """Delete a customer, as an operator with Stripe's dashboard would."""
         with self.lock:
             self.customers[customer_id].deleted = True
             self.payment_methods.detach_all(customer_id)

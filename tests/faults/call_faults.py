@@ -45,7 +45,7 @@ HTML = Answer(200, b"<html><body>Back soon</body></html>", "text/html")
 FAILED = stripe_error(500, "internal", type="api_error")
 IN_USE = stripe_error(409, "idempotency_key_in_use", type="idempotency_error")
 
-# After these nobody but Stripe knows what it did.
+# After these only Stripe knows what it did.
 FAULTS: dict[str, Fault] = {
     "reset before execution": Fault(executed=False, ending="reset"),
     "reset after execution": Fault(ending="reset"),
@@ -81,5 +81,5 @@ NOT_STRIPE: dict[str, Fault] = {
     for status in (400, 402, 404, 422)
     for executed in (False, True)
 }
-# Executed when let go, whether or not somebody still waits for it.
+# Executed when released, whether or not a caller still waits for it.
 LATE = Fault(hold="before")

@@ -52,7 +52,7 @@ class Callers:
         """Save a card on a connection of its own.
 
         Raises:
-            Lost: the connection ended early, or nobody listens.
+            Lost: the connection ended early, or was refused.
         """
         address = urlsplit(url)
         connection = http.client.HTTPConnection(str(address.hostname), address.port, PATIENCE)

@@ -56,7 +56,7 @@ class Deployment:
         self._logs = 0
 
     def take_time(self) -> None:
-        """Let calls take so long that none is sent twice because the machine is busy."""
+        """Make calls slow, and timeouts long, so that a busy machine causes no repeated call."""
         self.settings = replace(self.settings, stripe_timeout=20.0, request_timeout=50.0)
 
     def settings_of_next(self) -> Settings:

@@ -230,7 +230,7 @@ class Instance:
             )
 
     def grow_old(self, seconds: float) -> None:
-        """Let open attempts have begun so much earlier."""
+        """Set the beginning of open attempts back by a time."""
         with self.database.writing() as connection:
             connection.execute(
                 update(users)

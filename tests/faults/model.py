@@ -136,7 +136,7 @@ class Model(Checks):
 
     @rule(subject=st.sampled_from(USERS))
     def delete(self, subject: str) -> None:
-        """Somebody deletes a customer at Stripe."""
+        """Delete a customer at Stripe, as an operator could."""
         row = self.row(subject)
         if row is not None and row.stripe_customer_id:
             self.account.delete(row.stripe_customer_id)

@@ -43,7 +43,7 @@ class Checks(Books):
 
     @invariant()
     def what_is_settled_is_true_at_stripe(self) -> None:
-        """Its customer, its card, nobody's besides, and no rest of an attempt."""
+        """A settled row has its own customer and card, and no data of an attempt."""
         alive = {one.metadata["coord_user"]: one for one in self.account.live()}
         for subject in USERS:
             row = self.row(subject)

@@ -29,7 +29,7 @@ def held_up(pid: int) -> float:
 
 
 def ask(sock: socket.socket) -> None:
-    """Ask once, on a connection that is kept."""
+    """Send one request on a connection that is kept."""
     sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: probe\r\n\r\n")
     answer = b""
     while not answer.endswith(b"alive"):

@@ -77,7 +77,7 @@ class Customer:
         return f"card_{self.source[-12:]}" if self.source else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as Stripe does."""
+        """Return it as Stripe does."""
         if self.deleted:
             return {"id": self.id, "object": "customer", "deleted": True}
         return {

@@ -63,7 +63,7 @@ class Network:
     Attributes:
         faults: what becomes of the next calls, in their order; then all is well.
         calls: what was sent.
-        late: arrives when the test lets it, and nobody waits for its answer.
+        late: arrives when the test allows it, without a caller that waits for it.
         on_call: called with each call as it is sent.
     """
 
@@ -106,7 +106,7 @@ class Network:
         return answer.body, answer.status, actual
 
     def arrive(self, number: int) -> None:
-        """Let one late call arrive, or come to its end."""
+        """Deliver one late call, or complete its execution."""
         self.late.pop(number)()
 
     def _carry(self, call: Call, fault: Fault) -> wire.Answer | None:

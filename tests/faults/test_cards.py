@@ -112,7 +112,7 @@ def test_customer_with_a_payment_method_gets_no_source(
 def test_payment_method_set_as_default_elsewhere_hides_no_card(
     open_instance: OpenInstance, fake_stripe: FakeStripe
 ) -> None:
-    """Somebody set it in Stripe's dashboard: the saved source becomes the default all the same."""
+    """It was set in Stripe's dashboard: the saved source becomes the default all the same."""
     instance = open_instance()
     customer_id = instance.save(card(fake_stripe, "tok"))
     made = fake_stripe.account.payment_methods.make(None, None, {})

@@ -83,7 +83,7 @@ def test_crash_on_a_bad_day_of_stripes(
     successor.let_leases_expire()
     if route in ("token", "mixed") and fault == "500 kept and executed":
         # The PaymentMethod that was made of a token cannot be found again, if there is one: it is
-        # attached to nobody, and the user is asked for another card.
+        # not attached, and the user is asked for another card.
         with contextlib.suppress(TokenRefused):
             successor.save(token)
         fake_stripe.account.payment_methods.discard_loose()

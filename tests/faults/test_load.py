@@ -77,8 +77,8 @@ def test_many_cards_of_one_user_at_two_servers(on_postgresql: Deployment) -> Non
     assert deployment.audit().is_clean, deployment.audit()
 
 
-def test_postgresql_restarts_in_mid_load(on_postgresql: Deployment, postgres: PostgreSql) -> None:
-    """503 while it is away; whoever retries converges."""
+def test_postgresql_restarts_under_load(on_postgresql: Deployment, postgres: PostgreSql) -> None:
+    """503 while it is down; a retried request converges."""
     deployment = on_postgresql
     with serving(deployment.settings, deployment.log()) as server, ThreadPoolExecutor(8) as threads:
         load = Load(deployment, lambda: [server.url])
@@ -96,7 +96,7 @@ def test_postgresql_restarts_in_mid_load(on_postgresql: Deployment, postgres: Po
     assert deployment.audit().is_clean, deployment.audit()
 
 
-def test_sigterm_in_mid_load(deployment: Deployment) -> None:
+def test_sigterm_under_load(deployment: Deployment) -> None:
     """What was accepted is finished and answered; then the process ends."""
     deployment.fake_stripe.processing = 0.3
     answers: list[int] = []

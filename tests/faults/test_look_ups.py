@@ -100,7 +100,7 @@ def test_user_is_erased_once(instance: Instance, fake_stripe: FakeStripe) -> Non
 
 
 def test_completer_settles_what_is_refused(instance: Instance, fake_stripe: FakeStripe) -> None:
-    """A refused card is a clear answer, which nobody waits for."""
+    """A refused card is a definite answer, although no caller waits for it."""
     instance.attempts.release(claimed(instance, fake_stripe.account.token("expired_card")))
     instance.let_leases_expire()
     Completer(

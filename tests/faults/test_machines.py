@@ -64,8 +64,8 @@ def behind(deployment: Deployment, seconds: float) -> ServerProcess:
 
 
 @pytest.fixture
-def unhurried(on_postgresql: Deployment) -> None:
-    """Let no call be sent twice."""
+def without_retries(on_postgresql: Deployment) -> None:
+    """Send no call twice."""
     on_postgresql.take_time()
 
 
@@ -79,7 +79,7 @@ def machines(on_postgresql: Deployment) -> Iterator[tuple[ServerProcess, ServerP
         server.process.wait(DEADLINE)
 
 
-@pytest.mark.usefixtures("unhurried")
+@pytest.mark.usefixtures("without_retries")
 @pytest.mark.parametrize("slow", [0, 1], ids=["behind", "ahead"])
 def test_clocks_that_differ_do_not_end_a_lease(
     on_postgresql: Deployment, machines: tuple[ServerProcess, ServerProcess], slow: int

@@ -38,7 +38,7 @@ def probing(server: ServerProcess) -> Iterator[dict[str, Any]]:
 
 
 def confine(cores: set[int], *pids: int) -> None:
-    """Let these processes run on these cores alone, with all their threads."""
+    """Confine processes, with all their threads, to these cores."""
     for pid in pids:
         for task in os.listdir(f"/proc/{pid}/task"):
             os.sched_setaffinity(int(task), cores)
@@ -96,7 +96,9 @@ def test_silent_stripe(
 
     with serving(settings, log) as server:
         assert (
-            deployment.save(server.url, deployment.fake_stripe.account.token(), "somebody").status
+            deployment.save(
+                server.url, deployment.fake_stripe.account.token(), "another user"
+            ).status
             == 200
         )
         deployment.fake_stripe.fail(FAULTS["hangs before execution"], times=None, method=None)

@@ -77,7 +77,7 @@ def test_fault_at_each_commit_to_sqlite(
 def test_failed_commit_to_sqlite_leaves_no_transaction_open(
     sqlite_url: str, fake_stripe: FakeStripe
 ) -> None:
-    """What could not be committed is rolled back: nobody is locked out, nothing appears later."""
+    """It is rolled back: later transactions are not blocked, and its rows never appear."""
     path = make_url(sqlite_url).database or ""
     with Instance(sqlite_url, fake_stripe) as instance, Instance(sqlite_url, fake_stripe) as other:
         instance.save(fake_stripe.account.token())

@@ -22,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fail_commits(url: str, code: str) -> DatabaseFault:
-    """Let each commit that touches a user end in an error of the server's."""
+    """Make each commit that changes `users` fail in the server."""
 
     @contextlib.contextmanager
     def failing() -> Iterator[None]:

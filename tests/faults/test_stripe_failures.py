@@ -18,7 +18,7 @@ MISSING = stripe_error(400, "resource_missing", "starting_after")
 LOOK_UPS = {
     **{name: fault for name, fault in FAULTS.items() if "execut" not in name},
     **{name: fault for name, fault in NOT_STRIPE.items() if fault.executed},
-    # Somebody deletes the customer at which a page ended.
+    # The customer at which a page ended is deleted at Stripe.
     "400 of Stripe": Fault(answer=MISSING),
     "402 of Stripe": Fault(answer=replace(MISSING, status=402)),
 }

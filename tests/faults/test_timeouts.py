@@ -10,10 +10,10 @@ from app.errors import StripeUnavailable
 from app.stripe_account.account import OutcomeUnknown
 
 
-def test_calls_give_up_one_after_another_and_leave_time_to_answer(
+def test_timeouts_are_spread_and_leave_time_to_respond(
     open_instance: Callable[..., Instance], fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those who came in the same moment do not all end in the same moment, nor too late."""
+    """Requests that arrive together do not all time out at the same moment, nor too late."""
     instance = open_instance(call=10.0, request=4.0)
     timeouts: list[float] = []
 

@@ -117,7 +117,7 @@ class Gate:
         return self._event.wait(within)
 
     def open(self) -> None:
-        """Let go of all that hangs now; what hangs from now on waits for the next time."""
+        """Release all that hangs now; later calls wait for the next time."""
         self._event.set()
         self._event = threading.Event()
 

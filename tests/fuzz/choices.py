@@ -31,7 +31,7 @@ class Choices:
         return int.from_bytes(piece, "big") % below
 
     def pick(self, items: Sequence[Item]) -> Item:
-        """Return one of some; the first is what nobody would look at twice."""
+        """Return one of several; the first is the ordinary one."""
         return items[self.number(len(items))]
 
     def happens(self, one_in: int) -> bool:

@@ -1,4 +1,4 @@
-"""Ask Stripe all questions, and print what it answers: `cd tests && python -m live`.
+"""Asks Stripe all questions, and prints the answers: `cd tests && python -m live`.
 
 Ten minutes, once, with a key of a sandbox. Results go to stdout as JSON; on stderr is what differs
 from what this service believes, which is how the sandbox's stand-in answers.
@@ -66,7 +66,7 @@ def differences(name: str, finding: Finding) -> list[str]:
 
 
 def main(environ: dict[str, str]) -> int:
-    """Ask, print, compare."""
+    """Send the questions, print the answers, and compare them with `expected.json`."""
     if not environ.get("STRIPE_LIVE_TEST_KEY"):
         print(__doc__, file=sys.stderr)
         return 2

@@ -158,7 +158,7 @@ def mixed_up(api: Api) -> Finding:
 
 
 def loose_payment_methods(api: Api) -> Finding:
-    """Open: does the list without a customer show those that are attached to nobody?"""
+    """Open: does the list without a customer show PaymentMethods that are not attached?"""
     name = api.payment_method()
     page = api.get("payment_methods", type="card", limit=100)
     listed = [one["id"] for one in page.body.get("data", [])]

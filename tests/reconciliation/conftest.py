@@ -6,5 +6,5 @@ from customers.conftest import *  # noqa: F403 - fixtures, by its `__all__`
 
 @pytest.fixture(autouse=True)
 def short_pauses_of_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `reconcile` and `import` repeat a call soon, and give up soon."""
+    """Shorten the pauses between repeated calls of `reconcile` and `import`, and their timeouts."""
     monkeypatch.setattr("app.reconciliation.paced_account.PAUSES", (0.01, 0.01))

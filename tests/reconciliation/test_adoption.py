@@ -11,7 +11,7 @@ from app.reconciliation.ownership import Ownership
 
 
 def before(monkeypatch: pytest.MonkeyPatch, instance: Instance, method: str, token: str) -> None:
-    """Let the user save a card just before the method of `Ownership` runs."""
+    """Save a card of the user just before the method of `Ownership` runs."""
     real = getattr(Ownership, method)
 
     def run(*args: Any) -> Any:

@@ -30,7 +30,7 @@ from app.stripe_account.account import OutcomeUnknown
 def test_customer_in_the_row_of_another_user_is_reported(
     instance: Instance, fake_stripe: FakeStripe
 ) -> None:
-    """Neither its metadata nor the row is changed: which of them is right, nobody knows."""
+    """Neither its metadata nor the row is changed: it is not known which of them is right."""
     customer_id = instance.save(fake_stripe.account.token())
     metadata = fake_stripe.account.customers[customer_id].metadata
     metadata["coord_user"] = hash_of(instance, "user-2").hex()

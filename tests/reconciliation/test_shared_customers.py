@@ -9,7 +9,7 @@ from support.reconciling import hash_of, kinds, mark_as_version_1, reconcile
 
 
 def shared(instance: Instance, fake_stripe: FakeStripe) -> str:
-    """Let two rows have had one customer, whose metadata of version 1.0 names the second."""
+    """Set up two rows that had one customer, whose version 1.0 metadata names the second."""
     customer_id = instance.save(fake_stripe.account.token(), "user-1")
     second = instance.save(fake_stripe.account.token(), "user-2")
     fake_stripe.account.delete(second)

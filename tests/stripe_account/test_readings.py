@@ -112,7 +112,7 @@ def test_answer_is_read_as_its_source_means_it(entry: dict[str, Any]) -> None:
 
 
 def test_all_entries_are_there() -> None:
-    """A file that lost entries, or meanings that nobody sends, would prove less than it seems."""
+    """A file with missing entries, or with meanings that are never sent, would prove too little."""
     assert len(ENTRIES) == 66
     assert {entry["means"] for entry in ENTRIES} == set(DATA["means"])
     assert set(SAME_ANSWER) < {entry["id"] for entry in ENTRIES}

@@ -31,7 +31,7 @@ def verdict(report: str, *, required: bool) -> tuple[int, list[str]]:
         return int(required), ["NOT AUDITED: pip-audit could not run"]
     lines = [
         f"VULNERABLE: {one['name']} {one['version']}: {found['id']}, "
-        f"mended in {', '.join(found['fix_versions']) or 'no version'}"
+        f"fixed in {', '.join(found['fix_versions']) or 'no version'}"
         for one in dependencies
         for found in one.get("vulns", ())
     ]

@@ -67,7 +67,7 @@ async def withhold(keys: IssuerKeys, by: Signer, kid: str | None = None) -> int:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let other tasks run until it is so; they are few and end soon."""
+    """Run other tasks until the condition holds."""
     with anyio.fail_after(DEADLINE):
         while not condition():  # noqa: ASYNC110 - what is awaited has no event
             await anyio.sleep(0.001)

@@ -81,7 +81,7 @@ class Operations:
         return Instance(self._url, self._fake_stripe, cards=self._cards)
 
     def happen(self) -> None:
-        """Let one thing happen."""
+        """Cause one event."""
         events: dict[Callable[[], None], int] = {
             self.save: 12,
             self.back_up: 2,
@@ -209,7 +209,7 @@ class Operations:
             assert stored.get(hash_of(instance, subject)) == customer_id, subject
 
     def end(self) -> Findings:
-        """Let each user save one more card, and compare all with Stripe."""
+        """Save one more card for each user, and compare everything with Stripe."""
         with self.instance() as instance:
             reconcile(instance, delete=True)
             for subject in [*self.expected, *self.forgotten]:

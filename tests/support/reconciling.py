@@ -128,7 +128,7 @@ def mark_as_version_1(instance: Instance, customer_id: str, row_id: int) -> None
 
 
 def forget_row(instance: Instance, subject: str = "user-1") -> None:
-    """Let the database forget a user, as one does that was restored from a backup."""
+    """Delete a user's row, as a restored backup lacks it."""
     row = instance.row(subject)
     with instance.database.writing() as connection:
         connection.execute(refusals.delete().where(refusals.c.user_id == row.id))
@@ -136,7 +136,7 @@ def forget_row(instance: Instance, subject: str = "user-1") -> None:
 
 
 def hide_subjects(instance: Instance) -> None:
-    """Let rows be as they are after they were rebuilt: known by their hash only."""
+    """Make rows as they are after a rebuild: identified by their hash only."""
     with instance.database.writing() as connection:
         connection.execute(update(users).values(issuer_id=None, subject=None))
 

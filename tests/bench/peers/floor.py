@@ -45,7 +45,7 @@ stripe.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def created(token: str, attempt: str) -> str:
-    """Ask Stripe for a customer and give its id."""
+    """Create a customer at Stripe, and return its id."""
     body = urlencode({"source": token})
     stripe.sendall(
         (
