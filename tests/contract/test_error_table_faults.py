@@ -24,7 +24,7 @@ from app.sandbox.standin.server import StandIn
 from app.storage.database import Database
 from app.web.edge import MOST_READS
 
-pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("rows of trouble")]
+pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("faults of the error table")]
 
 # How long the slow stand-in takes for a call, in seconds; others come meanwhile.
 SLOW = 3.0
