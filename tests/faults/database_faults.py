@@ -74,7 +74,7 @@ def check(
     if transition in FORGETTING:
         check_forgetting(instance, fake_stripe, has_customer, transition, point, fault, is_brief)
         return
-    instance.save(fake_stripe.account.token(), "somebody else")
+    instance.save(fake_stripe.account.token(), "another user")
     before = instance.save(fake_stripe.account.token()) if has_customer else None
     token = arrive_at(instance, fake_stripe, transition)
     with contextlib.ExitStack() as lasting:
@@ -106,7 +106,7 @@ def check_forgetting(
     is_brief: bool,
 ) -> None:
     """Cause a fault while a user is forgotten; repeated, the command forgets the user."""
-    kept = instance.save(fake_stripe.account.token(), "somebody else")
+    kept = instance.save(fake_stripe.account.token(), "another user")
     if has_customer:
         instance.save(fake_stripe.account.token())
     else:

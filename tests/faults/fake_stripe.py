@@ -74,7 +74,7 @@ class FakeStripe:
         method: str | None = "POST",
         path: str = "",
     ) -> None:
-        """Let the next calls that fit go wrong; `times` None stands until `heal`.
+        """Script a fault for the next calls that match; with `times` None, until `heal`.
 
         A call fits by its token, its method, and how its path ends.
         """
@@ -85,9 +85,9 @@ class FakeStripe:
         """Forget all faults that are scripted, and let in what hangs."""
         with self.account.lock:
             self._scripts.clear()
-        self.let_in()
+        self.release_and_wait()
 
-    def let_go(self) -> None:
+    def release_calls(self) -> None:
         """Let what hangs go on."""
         self._wire.gate.open()
 
@@ -95,17 +95,17 @@ class FakeStripe:
         """Refuse connections inside the block, and end those that there are."""
         return self._wire.refusing()
 
-    def let_in(self) -> None:
+    def release_and_wait(self) -> None:
         """Let what hangs go on, and wait until it has come to its end."""
         with self.account.lock:
             hanging = [call for call in self.calls if not call.done.is_set()]
-        self.let_go()
+        self.release_calls()
         until = time.monotonic() + PATIENCE
         for call in hanging:
             # One that was still on its way to the gate waits there for the next time.
             while not call.done.wait(0.05):
                 assert time.monotonic() < until, call
-                self.let_go()
+                self.release_calls()
 
     def _serve(self, request: Request, connection: Connection) -> bool:
         """Answer one call; False ends the connection."""

@@ -178,5 +178,5 @@ def test_kills_at_random_moments_under_load(
     print(f"found {found.counts}")
     assert found.is_clean, found
     assert kills.total() == number_of_kills
-    # Else the kills met nobody at work, and show nothing.
+    # Else no request was in flight at the kills, and they prove nothing.
     assert load.counts["lost"] >= number_of_kills

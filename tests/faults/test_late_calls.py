@@ -39,7 +39,7 @@ def test_call_that_arrives_after_its_retry(
     elif in_between == "a refused card":
         with pytest.raises(CardRefused):
             instance.save(fake_stripe.account.token("card_declined"))
-    fake_stripe.let_in()
+    fake_stripe.release_and_wait()
     assert len(fake_stripe.account.live()) == 1
     assert instance.audit().is_clean, instance.audit()
 
@@ -60,7 +60,7 @@ def test_refused_call_that_arrives_again_late(
     fake_stripe.account.tokens[token] = None
     if token in fake_stripe.account.payment_methods.by_id:
         fake_stripe.account.payment_methods.by_id[token].decline = None
-    fake_stripe.let_in()
+    fake_stripe.release_and_wait()
     assert instance.audit().is_clean, instance.audit()
 
 
@@ -90,7 +90,7 @@ def test_failure_told_while_the_first_call_is_still_under_way(
         except UsersApiError:
             continue
         break
-    fake_stripe.let_in()
+    fake_stripe.release_and_wait()
     fake_stripe.heal()
     instance.complete()
     assert all(len(ids) == 1 for ids in living(fake_stripe.account).values()), living(
@@ -178,16 +178,16 @@ def test_process_that_slept_before_it_wrote(
 
 
 @pytest.mark.all_routes(long=True)
-def test_unknown_outcome_is_unknown_to_both_who_wait(
+def test_unknown_outcome_is_reported_to_both_requests(
     instance: Instance, fake_stripe: FakeStripe
 ) -> None:
-    """Nobody is told that it failed while Stripe may yet do it."""
+    """Neither gets a final failure while Stripe may still execute the call."""
     token = fake_stripe.account.token()
     fake_stripe.fail(LATE, times=None)
     for _ in range(2):
         with pytest.raises(StripeUnavailable):
             instance.save(token)
-    fake_stripe.let_in()
+    fake_stripe.release_and_wait()
     fake_stripe.heal()
     instance.save(token)
     assert saved_cards(fake_stripe.account) == [token]

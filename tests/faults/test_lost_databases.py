@@ -1,4 +1,4 @@
-"""A database that is restored, lost or copied costs no customer, whoever is killed meanwhile."""
+"""A database that is restored, lost or copied costs no customer, whichever process is killed."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_random_losses(url: str, fake_stripe: FakeStripe, number: int, cards: st
     for _ in range(EVENTS):
         operations.happen()
     found = operations.end()
-    # A token that was made a PaymentMethod just before a loss is attached to nobody.
+    # A token that was made a PaymentMethod just before a loss is not attached.
     tally.count(tally.UNFINDABLE, len(found.loose))
     found.loose.clear()
     for what, number in operations.counts.items():

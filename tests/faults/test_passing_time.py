@@ -24,7 +24,7 @@ GONE_AT_ATTACH = Fault(executed=False, answer=stripe_error(404, "resource_missin
 def leave_open(
     instance: Instance, fake_stripe: FakeStripe, token: str, fault: str, **user: str
 ) -> None:
-    """Let a request end with an outcome that only Stripe knows."""
+    """Leave an attempt open whose outcome only Stripe knows."""
     fake_stripe.fail(FAULTS[fault], times=None)
     with pytest.raises(StripeUnavailable):
         instance.save(token, **user)
@@ -124,7 +124,7 @@ def test_customer_deleted_while_an_update_is_open(
     leave_open(instance, fake_stripe, token, fault)
     fake_stripe.account.delete(first)
     if fault == "reset after execution":
-        # Stripe replays its answer of before; nobody can tell until the next update. A
+        # Stripe replays its earlier answer; this shows only at the next update. A
         # PaymentMethod that was attached is used up.
         with contextlib.nullcontext() if route == "source" else contextlib.suppress(TokenRefused):
             instance.save(token)
@@ -250,7 +250,7 @@ def test_token_of_another_key_whose_call_is_still_on_its_way(
     with pytest.raises(StripeUnavailable):
         new.save(token)
     fake_stripe.heal()
-    fake_stripe.let_in()
+    fake_stripe.release_and_wait()
     is_lost = is_unfindable(new.row())
     if is_lost:
         new.grow_old(300)

@@ -71,7 +71,7 @@ def test_same_refused_token_at_once_is_one_refusal(
 def test_users_at_once_get_customers_of_their_own(
     open_instance: OpenInstance, fake_stripe: FakeStripe
 ) -> None:
-    """Nobody waits for another's lease."""
+    """No request waits for the lease of another user."""
     instances = [open_instance(call=5.0, request=20.0, lease=30.0) for _ in range(2)]
     instances[0].user()
     with ThreadPoolExecutor(20) as threads:
@@ -108,7 +108,7 @@ def test_other_card_gets_409_within_its_timeout(
         assert error.value.retry_after
         # The first is waited for no longer than this one may last: not until its lease ends.
         assert time.monotonic() - began < 8.0
-        fake_stripe.let_go()
+        fake_stripe.release_calls()
         assert pending.result(10) == hasty.save(second)
     assert hasty.audit().is_clean, hasty.audit()
 
@@ -143,7 +143,7 @@ def test_waiting_request_gets_the_same_answer_if_other_cards_came_in_between(
             time.sleep(0.005)
         two = threads.submit(at_once, [waiting], [token])
         assert looked.wait(10)
-        fake_stripe.let_go()
+        fake_stripe.release_calls()
         actual = one.result(10)
         for _ in range(further):
             third.save(fake_stripe.account.token())

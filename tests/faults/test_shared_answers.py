@@ -57,7 +57,7 @@ def test_repeated_request_after_another_card_shares_no_outdated_success(
             instance.attempts.get = look_once  # type: ignore[method-assign]
             first = threads.submit(at_once, [instance], [token])
             assert looked.wait(10)
-        fake_stripe.let_go()
+        fake_stripe.release_calls()
         assert accepted.wait(10)
         other.save(fake_stripe.account.token())
         joined = threading.Event()
@@ -128,6 +128,6 @@ def test_who_shares_an_answer_waits_no_longer_than_its_own_time(
 
         with pytest.raises(UpdateInProgress):
             threads.submit(call).result(10)
-        fake_stripe.let_go()
+        fake_stripe.release_calls()
         assert first.result(10).startswith("cus_")
     assert takes(route, False, len(fake_stripe.calls))
