@@ -72,13 +72,14 @@ class Customers:
         """Return a page of the customers created in a span of time, the newest first."""
         email = params.get("email")
         with self._state.lock:
-            every = [one for one in self._state.customers.values() if "deleted" not in one]
-        found = [
-            one
-            for one in every
-            if first <= one["created"] <= last and email in (None, one["email"])
-        ]
-        return page(found, "/v1/customers", params)
+            found = (
+                one
+                for one in reversed(self._state.customers.values())
+                if "deleted" not in one
+                and first <= one["created"] <= last
+                and email in (None, one["email"])
+            )
+            return page(found, "/v1/customers", params)
 
     def delete(self, customer_id: str) -> Object:
         """Delete a customer and its cards, for good."""

@@ -141,7 +141,7 @@ class PaymentMethods:
         with self._state.lock:
             self._state.customer(customer_id, "customer")
             found = self.attached(customer_id) if params.get("type") in (None, "card") else []
-            return page(found, url, params)
+            return page(reversed(found), url, params)
 
     def attached(self, customer_id: str) -> list[Object]:
         """Return what is attached to a customer."""

@@ -4,7 +4,9 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,35 +90,40 @@ def metadata(before: Mapping[str, str], params: Params) -> dict[str, str]:
     return {name: value for name, value in {**kept, **changed}.items() if value}
 
 
-def page(found: list[Object], url: str, params: Mapping[str, Any]) -> Object:
-    """Return a page of a list, the newest first (https://docs.stripe.com/api/pagination).
+def page(found: Iterable[Object], url: str, params: Mapping[str, Any]) -> Object:
+    """Return a page of a list (https://docs.stripe.com/api/pagination).
 
     Args:
-        found: all items, the oldest first.
+        found: all items, the newest first. They are read no further than the page needs.
         url: of the list.
         params: `limit`, `starting_after` and `ending_before`.
 
     Raises:
         StripeProblem: a page ends or begins at an item that is not in the list.
     """
-    items = [public(one) for one in reversed(found)]
+    items = iter(found)
     limit = int(params.get("limit") or 10)
-    for name in ("starting_after", "ending_before"):
-        at = params.get(name)
-        if at is None:
-            continue
-        ids = [one["id"] for one in items]
-        if at not in ids:
-            raise no_such("object", at, name)
-        here = ids.index(at)
+    if (last := params.get("starting_after")) is not None:
+        deque(_until(items, last, "starting_after"), maxlen=0)
+    if (first := params.get("ending_before")) is not None:
         # Of the newer ones, those next to the item.
-        items = items[here + 1 :] if name == "starting_after" else items[:here][-limit:]
+        items = iter(deque(_until(items, first, "ending_before"), maxlen=limit))
+    data = list(islice(items, limit + 1))
     return {
         "object": "list",
         "url": url,
-        "has_more": len(items) > limit,
-        "data": items[:limit],
+        "has_more": len(data) > limit,
+        "data": [public(one) for one in data[:limit]],
     }
+
+
+def _until(items: Iterator[Object], name: str, param: str) -> Iterator[Object]:
+    """Yield the items before one, which is read as well."""
+    for one in items:
+        if one["id"] == name:
+            return
+        yield one
+    raise no_such("object", name, param)
 
 
 def texts(params: Params, names: tuple[str, ...]) -> dict[str, Any]:
