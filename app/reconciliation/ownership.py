@@ -119,9 +119,9 @@ class Ownership:
             left out.
         """
         values = [{"user_hash": one.user_hash, **_customer(one)} for one in found]
-        statement = self._insert(users).values(values).on_conflict_do_nothing()
+        statement = self._insert(users).on_conflict_do_nothing()
         with self._database.writing() as connection:
-            rows = connection.execute(statement.returning(users.c.user_hash, users.c.id))
+            rows = connection.execute(statement.returning(users.c.user_hash, users.c.id), values)
             return {row.user_hash: row.id for row in rows}
 
     def give(self, owner: Owner, found: Found) -> bool:
