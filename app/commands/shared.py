@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
+from itertools import islice
 from typing import TYPE_CHECKING, ParamSpec
 
 import click
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from app.storage.database import Database
 
 Parameters = ParamSpec("Parameters")
+
+# Rows of a table that are held at once, to know how wide its columns are.
+PAGE = 1000
 
 
 def plainly(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
@@ -70,12 +74,20 @@ def utc(seconds: float | None) -> str | None:
 
 
 def print_table(rows: Iterable[Mapping[str, object]]) -> None:
-    """Print rows in columns, each as wide as its widest cell; nothing where there are none."""
-    cells = [
-        {name: "" if value is None else str(value) for name, value in row.items()} for row in rows
-    ]
-    if not cells:
-        return
-    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in cells[0]}
-    for row in [{name: name for name in widths}, *cells]:
-        click.echo("  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip())
+    """Print rows in columns; nothing where there are none.
+
+    Each column is as wide as its widest cell so far: rows are held by pages, not all at once.
+    """
+    iterator = iter(rows)
+    widths: dict[str, int] = {}
+    while page := [_cells(row) for row in islice(iterator, PAGE)]:
+        if not widths:
+            page.insert(0, {name: name for name in page[0]})
+        for name in page[0]:
+            widths[name] = max([widths.get(name, 0), *(len(row[name]) for row in page)])
+        for row in page:
+            click.echo("  ".join(row[name].ljust(widths[name]) for name in widths).rstrip())
+
+
+def _cells(row: Mapping[str, object]) -> dict[str, str]:
+    return {name: "" if value is None else str(value) for name, value in row.items()}
