@@ -20,8 +20,9 @@ from app.customers.attempt import (
     cipher_context,
     token_hash,
 )
+from app.customers.claim import Claim
 from app.customers.refusal_limits import RefusalLimits
-from app.customers.steps import PAYMENT_METHOD, PAYMENT_METHOD_PREFIX, Cards, Step, first_steps
+from app.customers.steps import PAYMENT_METHOD, PAYMENT_METHOD_PREFIX, Cards, Step
 from app.customers.storing import lease
 from app.customers.token_cipher import TokenCipher
 from app.customers.unnamed_rows import name_rows_of_the_version_before
@@ -30,19 +31,17 @@ from app.errors import UsersApiError
 from app.storage.database import Database
 from app.storage.driver import DriverTransaction
 from app.storage.prepared import Prepared
-from app.telemetry import trace
 
 # In the place of a token: long enough to be decrypted, by no secret. The version before expects
 # one in each open attempt.
 NO_TOKEN = bytes(28)
 
 
-class _LimitReached(Exception):
-    """A user has had too many cards refused."""
-
-
 class Attempts:
     """The rows of `users` and their one open attempt.
+
+    A transition of a leased row raises `LeaseLost` if another process has taken over, which then
+    ends the attempt in the same way; `withdraw` and `release` change nothing instead.
 
     Args:
         lease: seconds for which a process may work on an attempt before others take it over.
@@ -60,14 +59,10 @@ class Attempts:
         self._database = database
         self._cipher = cipher
         self._lease = lease
-        self._limits = limits
         self._installation = installation
-        self._cards = cards
-        dialect = database.engine.dialect
-        self._claim = Prepared(statements.claim(dialect, limits), dialect)
-        self._accept = Prepared(statements.ACCEPT, dialect)
+        self._claim = Claim(database, limits, lease, cards)
+        self._accept = Prepared(statements.ACCEPT, database.engine.dialect)
         self._get = statements.get(limits)
-        self._refused = Prepared(statements.refused_of_user(limits), dialect)
 
     def hash_of(self, user: User) -> bytes:
         """Return the hash that names a user."""
@@ -88,7 +83,10 @@ class Attempts:
         Raises:
             CallerIsGone: the caller hung up while it waited for the database.
         """
-        once = partial(self._claim_once, user, token, request_id, secrets.token_hex(16))
+        attempt_id = secrets.token_hex(16)
+        encrypted = self._cipher.encrypt(token, cipher_context(attempt_id))
+        named = self.hash_of(user)
+        once = partial(self._claim.once, user, named, token, encrypted, request_id, attempt_id)
         try:
             return lease(once, deadline)
         except UsersApiError as error:
@@ -164,19 +162,11 @@ class Attempts:
         return None if row is None else attempt_from(row, self._cipher)
 
     def renew(self, attempt: Attempt) -> Attempt:
-        """Leased -> leased, before a call is sent that may have been sent before.
-
-        Raises:
-            LeaseLost: another process has taken over.
-        """
+        """Leased -> leased, before a call is sent that may have been sent before."""
         return self._change(statements.RENEW, attempt, {})
 
     def extend(self, attempt: Attempt) -> Attempt:
-        """Leased -> leased, before one more call that only reads.
-
-        Raises:
-            LeaseLost: another process has taken over.
-        """
+        """Leased -> leased, before one more call that only reads."""
         with self._database.writing() as connection:
             values = {**_held(attempt), "p_lease": self._lease}
             if connection.execute(statements.EXTEND, values).rowcount != 1:
@@ -186,11 +176,7 @@ class Attempts:
     def advance(
         self, attempt: Attempt, step: Step, customer_id: str | None, payment_method: str | None
     ) -> Attempt:
-        """Leased -> leased at the next step, before its call is sent.
-
-        Raises:
-            LeaseLost: another process has taken over.
-        """
+        """Leased -> leased at the next step, before its call is sent."""
         changed = {
             "p_customer": customer_id,
             "p_step": step,
@@ -204,9 +190,6 @@ class Attempts:
         """Leased -> leased with other parameters, hence with a new idempotency key.
 
         Taken only if Stripe is known not to have executed the call under the old key.
-
-        Raises:
-            LeaseLost: another process has taken over.
         """
         changed = {
             "p_key": secrets.token_hex(16),
@@ -221,7 +204,6 @@ class Attempts:
         """Leased -> settled: the customer is the user's, and the token the latest.
 
         Raises:
-            LeaseLost: another process has taken over, and settles it in the same way.
             CustomerTaken: another user's row holds the customer.
         """
         made = attempt.payment_method or ""
@@ -245,9 +227,6 @@ class Attempts:
         Args:
             error: what the caller is answered; requests that wait for this attempt get the same.
             partner_id: counts the refusal against the user and this partner; None to count none.
-
-        Raises:
-            LeaseLost: another process has taken over, and is refused in the same way.
         """
         refusal = {
             "attempt": attempt.id,
@@ -274,11 +253,7 @@ class Attempts:
             connection.execute(statements.RELEASE, _held(attempt))
 
     def erase(self, attempt: Attempt) -> None:
-        """Leased -> no row: all that is stored of the user is deleted.
-
-        Raises:
-            LeaseLost: another process has taken over, and erases it likewise.
-        """
+        """Leased -> no row: all that is stored of the user is deleted."""
         with self._database.writing() as connection:
             connection.execute(statements.DELETE_REFUSALS, _held(attempt))
             if connection.execute(statements.DELETE_USER, _held(attempt)).rowcount != 1:
@@ -287,76 +262,6 @@ class Attempts:
     def _accept_once(self, values: dict[str, Any], transaction: DriverTransaction) -> None:
         if transaction.changed(self._accept, values) != 1:
             raise LeaseLost
-
-    def _claim_once(
-        self, user: User, token: str, request_id: str, attempt_id: str
-    ) -> Attempt | None:
-        hashed, named = token_hash(token), self.hash_of(user)
-        steps = first_steps(token, self._cards)
-        payment_method = token if token.startswith(PAYMENT_METHOD_PREFIX) else None
-        values = {
-            "p_user": named,
-            "p_issuer": user.issuer_id,
-            "p_partner": user.partner_id,
-            "p_subject": user.subject,
-            "p_attempt": attempt_id,
-            "p_request": request_id,
-            "p_hash": hashed,
-            "p_token": self._cipher.encrypt(token, cipher_context(attempt_id)),
-            "p_email": user.email,
-            "p_step": steps.of_new_user.value,
-            "p_step_of_customer": steps.of_customer.value,
-            "p_step_of_pm_customer": steps.of_pm_customer.value,
-            "p_payment_method": payment_method,
-            "p_lease": self._lease,
-        }
-
-        def claim(transaction: DriverTransaction) -> tuple[Any, ...] | None:
-            # On a busy day most of the waiting is for this transaction.
-            trace.current().require_caller()
-            row = transaction.row(self._claim, values)
-            if row is not None and row[-1] is not None:
-                self._require_below_limit(transaction, row[0])
-            return row
-
-        try:
-            row = self._database.transact(claim)
-        except _LimitReached:
-            return None
-        if row is None:
-            return None
-        user_id, customer_id, started_at, step, _refusal = row
-        return Attempt(
-            id=attempt_id,
-            user_id=user_id,
-            user_hash=named,
-            request_id=request_id,
-            key=attempt_id,
-            token=token,
-            token_hash=hashed,
-            customer_id=customer_id,
-            email=user.email,
-            step=Step(step),
-            payment_method=payment_method,
-            holder=attempt_id,
-            age=0.0,
-            silence=0.0,
-            started_at=started_at,
-            sent_at=started_at,
-            is_taken_over=False,
-        )
-
-    def _require_below_limit(self, transaction: DriverTransaction, user_id: int) -> None:
-        """Count a user's refused cards once more, now that the row is locked.
-
-        A statement of PostgreSQL that had to wait for the row continues with the row's latest
-        version, but counts what there was when it began: not the refusal that it waited for
-        (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED). Only a
-        refusal can reach the limit, so a user who was not refused last is not counted again.
-        """
-        (number,) = transaction.row(self._refused, {"p_user": user_id}) or (0,)
-        if number >= self._limits.per_user:
-            raise _LimitReached
 
     def _confirm(self, statement: Select[Any], user_id: int, values: dict[str, Any]) -> str | None:
         with self._database.writing() as connection:

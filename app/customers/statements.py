@@ -7,7 +7,6 @@ request would be left to the garbage collector, which pauses the whole process.
 from typing import Any
 
 from sqlalchemy import (
-    Boolean,
     Dialect,
     Float,
     Insert,
@@ -25,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.customers.refusal_limits import RefusalLimits
-from app.storage.tables import issuers, now, refusals, users
+from app.storage.tables import now, refusals, users
 
 ATTEMPT_COLUMNS = [
     column for column in users.c if column.name.startswith(("attempt_", "lease_", "step"))
@@ -39,15 +38,6 @@ ATTEMPT = (
     (now() - users.c.attempt_sent_at).label("silence"),
 )
 LEASE = now() + bindparam("p_lease", type_=Float())
-# An attempt that was taken over n times is left alone for 2.5 * 2^n seconds, a minute at most: so
-# many attempts that fail together ask less and less, and each is settled within a minute of the
-# day Stripe is well again.
-FIRST_BACKOFF, MOST_DOUBLINGS = 2.5, 5
-BACKOFF = literal(FIRST_BACKOFF) * case(
-    *[(users.c.attempt_tries <= number, float(2**number)) for number in range(MOST_DOUBLINGS)],
-    (users.c.attempt_tries.is_(None), 1.0),
-    else_=24.0,
-)
 
 # Only while the lease is held: a process that slept too long changes nothing.
 HELD = update(users).where(
@@ -167,39 +157,7 @@ DELETE_USER = users.delete().where(
 COUNT_REFUSAL = refusals.insert().values(
     user_id=bindparam("user_id"), partner_id=bindparam("partner_id"), refused_at=now()
 )
-FORGET_REFUSALS = refusals.delete().where(refusals.c.refused_at < now() - bindparam("p_window"))
 
-# Open attempts that no process works on, the longest abandoned first. A row that was rebuilt from
-# Stripe has no registration, but then it has no refused card to count either.
-ABANDONED = (
-    select(users.c.id, users.c.attempt_id, issuers.c.partner_id)
-    .select_from(users.outerjoin(issuers))
-    .where(
-        users.c.attempt_id.is_not(None),
-        users.c.lease_until <= now(),
-        case((bindparam("p_all", type_=Boolean()), 0.0), else_=BACKOFF)
-        <= now() - users.c.lease_until,
-    )
-    .order_by(users.c.lease_until)
-    .limit(bindparam("p_most"))
-)
-OPEN_ATTEMPTS = select(
-    func.count(), func.coalesce(now() - func.min(users.c.attempt_started_at), 0.0)
-).where(users.c.attempt_id.is_not(None))
-REPLACED = (
-    select(users.c.id, users.c.stripe_customer_id, users.c.replaced_payment_method_id)
-    .where(users.c.replaced_payment_method_id.is_not(None), users.c.id > bindparam("p_after"))
-    .order_by(users.c.id)
-    .limit(bindparam("p_most"))
-)
-DETACHED = (
-    update(users)
-    .where(
-        users.c.id == bindparam("m_user"),
-        users.c.replaced_payment_method_id == bindparam("m_payment_method"),
-    )
-    .values(replaced_payment_method_id=null())
-)
 GET_BY_ID = select(users, (users.c.lease_until > now()).label("is_leased")).where(
     users.c.id == bindparam("m_user")
 )
