@@ -12,10 +12,17 @@ COMMAND = Path(sysconfig.get_path("scripts"), "schemathesis")
 # For a run to end, in seconds; it takes a tenth of that.
 DEADLINE = 300
 # The values come from the environment, so that they stand in no file and no list of processes.
-USER_JWT = """
+# In Swagger 2.0 it is a header as any other, in OpenAPI 3 a bearer token.
+USER_JWT = {
+    "swagger.json": """
 [auth.openapi.user_jwt]
 api_key = "Bearer ${COORD_USER_JWT}"
-"""
+""",
+    "openapi.json": """
+[auth.openapi.user_jwt]
+bearer = "${COORD_USER_JWT}"
+""",
+}
 ACCESS_KEY = """
 [parameters]
 "query.access_key" = "${COORD_ACCESS_KEY}"
@@ -54,7 +61,15 @@ class Run(NamedTuple):
     folder: Path
 
 
-def fuzz(target: Target, folder: Path, *, seed: int, cases: int, is_good: bool) -> Run:
+def fuzz(
+    target: Target,
+    folder: Path,
+    *,
+    seed: int,
+    cases: int,
+    is_good: bool,
+    document: str = "swagger.json",
+) -> Run:
     """Hold a deployment against the contract that it serves.
 
     Args:
@@ -62,16 +77,17 @@ def fuzz(target: Target, folder: Path, *, seed: int, cases: int, is_good: bool) 
         seed: the same seed makes the same requests.
         cases: how many random requests at most.
         is_good: whether the credentials are; else no request may be taken.
+        document: the one from which requests are made, `swagger.json` or `openapi.json`.
     """
     folder.mkdir(parents=True)
-    document = f"{target.url.rstrip('/')}/v1/users/swagger.json"
+    base = f"{target.url.rstrip('/')}/v1/users"
     config = (HERE / "schemathesis.toml").read_text("utf-8")
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("COORD_")},
         "SCHEMATHESIS_HOOKS": "contract.hooks",
         "PYTHONPATH": str(HERE.parent),
         "COORD_CONTRACT_EXCHANGES": str(folder / "exchanges.jsonl"),
-        "COORD_CONTRACT_DOCUMENT": document,
+        "COORD_CONTRACT_DOCUMENT": f"{base}/swagger.json",
         "COORD_CONTRACT_CREDENTIALS": "good" if is_good else "not good",
         "COORD_CONTRACT_REFUSALS": "any" if target.bears_refusals else "none",
     }
@@ -79,7 +95,7 @@ def fuzz(target: Target, folder: Path, *, seed: int, cases: int, is_good: bool) 
         config += ACCESS_KEY
         environ["COORD_ACCESS_KEY"] = target.access_key
     if target.user_jwt:
-        config += USER_JWT
+        config += USER_JWT[document]
         environ["COORD_USER_JWT"] = target.user_jwt
     config += GOOD if is_good else NOT_GOOD
     (folder / "schemathesis.toml").write_text(config, "utf-8")
@@ -88,7 +104,7 @@ def fuzz(target: Target, folder: Path, *, seed: int, cases: int, is_good: bool) 
         *("--seed", seed, "--max-examples", cases),
         *("--report-junit-path", folder / "junit.xml"),
         *("--report-html-path", folder / "html"),
-        document,
+        f"{base}/{document}",
     ]
     done = subprocess.run(
         [str(word) for word in command],

@@ -24,11 +24,14 @@ class Try(NamedTuple):
     user_jwt: bool
     is_random: bool
     cases: int
+    document: str = "swagger.json"
 
 
 TRIES = (
     Try("both-credentials-fixed-seed", True, True, False, 300),
     Try("both-credentials-random-seed", True, True, True, 300),
+    Try("openapi3-both-credentials", True, True, True, 50, "openapi.json"),
+    Try("openapi3-no-credentials", False, False, True, 20, "openapi.json"),
     Try("no-credentials-fixed-seed", False, False, False, 100),
     Try("no-credentials-random-seed", False, False, True, 100),
     Try("access-key-without-user-jwt", True, False, True, 50),
@@ -55,7 +58,7 @@ def test_no_answer_breaks_the_contract(
     )
     cases = request.config.getoption("--cases") or tried.cases
     is_good = tried.access_key and tried.user_jwt
-    run = fuzz(aimed, folder, seed=seed, cases=cases, is_good=is_good)
+    run = fuzz(aimed, folder, seed=seed, cases=cases, is_good=is_good, document=tried.document)
     assert run.passed, run.output
     assert (folder / "junit.xml").stat().st_size
     assert (folder / "html" / "index.html").stat().st_size
