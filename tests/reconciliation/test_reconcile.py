@@ -1,7 +1,6 @@
 """`coord-users reconcile`: what disagrees with Stripe is found, and repaired without deletion."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from faults.call_faults import FAULTS, Fault, stripe_error
@@ -275,30 +274,3 @@ def test_row_of_the_version_before_gets_its_hash(
     assert instance.row().user_hash == hash_of(instance, "user-1")
     marked = fake_stripe.account.customers[customer_id].metadata["coord_user"]
     assert marked == hash_of(instance, "user-1").hex()
-
-
-def test_customer_that_stripe_does_not_let_mark_is_left(
-    instance: Instance, fake_stripe: FakeStripe
-) -> None:
-    """A customer has at most 50 names in its metadata."""
-    mark_as_version_1(instance, instance.save(fake_stripe.account.token()), instance.row().id)
-    fake_stripe.fail(
-        Fault(executed=False, answer=stripe_error(400, "parameter_invalid", "metadata")), times=None
-    )
-    found = reconcile(instance)
-    assert [(one.kind, one.is_left) for one in found] == [("unmarked", True)]
-
-
-def test_customer_that_is_deleted_before_it_is_marked(
-    instance: Instance, fake_stripe: FakeStripe
-) -> None:
-    customer_id = instance.save(fake_stripe.account.token())
-    mark_as_version_1(instance, customer_id, instance.row().id)
-    set_metadata = instance.stripe.set_metadata
-
-    def deleted_before(*args: Any, **options: Any) -> Any:
-        fake_stripe.account.delete(customer_id)
-        return set_metadata(*args, **options)
-
-    instance.stripe.set_metadata = deleted_before  # type: ignore[method-assign]
-    assert reconcile(instance) == []
