@@ -29,7 +29,9 @@ def reconcile(dry_run: bool, delete: bool, rebuilt: str | None) -> None:
     Customers that the database does not know become their users' customers. Nothing is deleted
     without --delete, and then only a customer whose user has another one that lives.
     """
+    from app.customers.replaced_cards import ReplacedCards
     from app.reconciliation.installations import claim_installation
+    from app.reconciliation.left_cards import detach_left_cards
     from app.reconciliation.open_attempts import settle_open_attempts
     from app.reconciliation.paced_account import PacedAccount
     from app.reconciliation.reconcile import Reconciliation
@@ -39,8 +41,10 @@ def reconcile(dry_run: bool, delete: bool, rebuilt: str | None) -> None:
     with closing(open_stripe(settings)) as stripe, closing(open_database(settings)) as database:
         rule = make_rule(settings, database, stripe)
 
-        def settle_attempts() -> "Iterator[Finding]":
-            return settle_open_attempts(rule.customers, rule.upkeep, dry_run=dry_run)
+        def finish_work() -> "Iterator[Finding]":
+            yield from settle_open_attempts(rule.customers, rule.upkeep, dry_run=dry_run)
+            cards = ReplacedCards(rule.upkeep, stripe, settings.stripe_timeout)
+            yield from detach_left_cards(cards, rule.upkeep, dry_run=dry_run)
 
         def claim() -> None:
             if rebuilt is not None and not dry_run:
@@ -50,7 +54,7 @@ def reconcile(dry_run: bool, delete: bool, rebuilt: str | None) -> None:
             database,
             PacedAccount(stripe, progress),
             rebuilt or rule.installation,
-            settle_attempts,
+            finish_work,
             dry_run=dry_run,
             delete=delete,
             progress=progress,

@@ -4,7 +4,11 @@ A PaymentMethod stays attached when another becomes the default, and a customer 
 hundred at most. A source needs nothing: Stripe deletes it when it is replaced.
 """
 
+from contextlib import suppress
+from typing import Any
+
 import structlog
+from sqlalchemy import Row
 
 from app.customers.pacer import Pacer
 from app.customers.upkeep import Upkeep
@@ -38,27 +42,31 @@ class ReplacedCards:
         for row in rows:
             if not pacer.wait():
                 return
-            card = row.replaced_payment_method_id
             try:
-                self._detach(row.stripe_customer_id, card)
+                self.detach_one(row)
             except (CustomerUnknown, ParameterRefused) as error:
                 log.warning("replaced card not detached", user=row.id, reason=str(error))
             except (UsersApiError, OutcomeUnknown) as error:
                 log.warning("replaced cards not detached", user=row.id, reason=str(error))
                 return
-            else:
-                self._upkeep.record_detached(row.id, card)
             self._after = row.id
         if len(rows) < MOST_IN_A_ROUND:
             self._after = 0
 
-    def _detach(self, customer_id: str, card: str) -> None:
-        """Detach a card, unless it is the default again, or not there any more."""
-        try:
+    def detach_one(self, row: Row[Any]) -> None:
+        """Detach the card that a row names, unless it is the default again, or not there any more.
+
+        Args:
+            row: of `Upkeep.replaced_cards`.
+
+        Raises:
+            CustomerUnknown, ParameterRefused, UsersApiError, OutcomeUnknown: it is not detached.
+        """
+        customer_id, card = row.stripe_customer_id, row.replaced_payment_method_id
+        with suppress(CustomerGone, TokenRefused):
             customer = self._stripe.retrieve(customer_id, timeout=self._timeout)
             payment_method = self._stripe.retrieve_payment_method(card, timeout=self._timeout)
             is_ours = payment_method is not None and payment_method.customer == customer_id
             if is_ours and customer.default_payment_method != card:
                 self._stripe.detach(card, timeout=self._timeout)
-        except (CustomerGone, TokenRefused):
-            return
+        self._upkeep.record_detached(row.id, card)

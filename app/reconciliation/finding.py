@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["open_attempt", "adopted", "duplicate", "shared", "dangling", "unowned", "unmarked"]
+Kind = Literal[
+    "open_attempt",
+    "replaced_card",
+    "adopted",
+    "duplicate",
+    "shared",
+    "dangling",
+    "unowned",
+    "unmarked",
+]
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Reconciliation:
         database: Database,
         account: PacedAccount,
         installation: str,
-        settle_attempts: Callable[[], Iterator[Finding]],
+        finish_work: Callable[[], Iterator[Finding]],
         *,
         dry_run: bool,
         delete: bool,
@@ -46,7 +46,7 @@ class Reconciliation:
         self._database = database
         self._account = account
         self._installation = installation
-        self._settle_attempts = settle_attempts
+        self._finish_work = finish_work
         self._dry_run = dry_run
         self._progress = progress
         self._ownership = Ownership(database)
@@ -73,7 +73,7 @@ class Reconciliation:
             raise OutcomeUnknown(knowledge.reason)
         if not self._dry_run:
             name_rows_of_the_version_before(self._database, self._installation)
-        yield from self._settle_attempts()
+        yield from self._finish_work()
         yield from self._shared.decide()
         comparison = Comparison(self._ownership, self._account, self._installation, self._progress)
         yield from comparison.run()

@@ -21,6 +21,7 @@ from app.errors import StripeUnavailable
 from app.reconciliation.finding import Finding
 from app.reconciliation.import_file import Imported
 from app.reconciliation.importing import Import
+from app.reconciliation.left_cards import detach_left_cards
 from app.reconciliation.open_attempts import settle_open_attempts
 from app.reconciliation.paced_account import PacedAccount
 from app.reconciliation.reconcile import Reconciliation
@@ -50,14 +51,15 @@ def begin(
 ) -> Iterator[Finding]:
     """Begin a run, as the command does."""
 
-    def settle_attempts() -> Iterator[Finding]:
-        return settle_open_attempts(instance.customers, instance.upkeep, dry_run=dry)
+    def finish_work() -> Iterator[Finding]:
+        yield from settle_open_attempts(instance.customers, instance.upkeep, dry_run=dry)
+        yield from detach_left_cards(instance.replaced_cards, instance.upkeep, dry_run=dry)
 
     run = Reconciliation(
         instance.database,
         unpaced(instance),
         installation or instance.database.installation(),
-        settle_attempts,
+        finish_work,
         dry_run=dry,
         delete=delete,
         progress=progress,
