@@ -182,8 +182,8 @@ def _misconfigured(call: Call, failure: Failure, words: str) -> Misconfigured | 
 
 
 def _is_missing_card(call: Call, code: str, param: str) -> bool:
-    """Return whether Stripe does not have the card; what reads one names nothing else."""
-    reads_card = call.is_read and not call.customer
+    """Return whether Stripe does not have the card that the call names, in its path as `id`."""
+    reads_card = call.is_read and not call.customer and param in ("id", "")
     return code == "resource_missing" and (param in CARD_PARAMETERS or reads_card)
 
 

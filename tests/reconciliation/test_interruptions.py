@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from faults import tally
 from faults.call_faults import FAULTS
 from faults.fake_stripe import FakeStripe
 from faults.instance import Crash, Instance
@@ -89,6 +90,7 @@ def test_reconcile_killed_at_each_point(
         assert any(one.kind == "duplicate" for one in again) is not delete
         expected = state(instance)
         found = instance.audit()
+        tally.forget()
         assert found.duplicates == [] or not delete
         assert found.shared == found.open == []
         assert delete or living == {one.id for one in fake_stripe.account.live()}
