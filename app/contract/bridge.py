@@ -150,10 +150,13 @@ class DirectViews:
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Handle one request."""
-        view = self._views.get(_operation_id(environ["asgi.scope"]))
+        scope = environ["asgi.scope"]
+        view = self._views.get(_operation_id(scope))
         if view is None:
             return self._app.wsgi_app(environ, start_response)
-        with self._app.request_context(environ):
+        with self._app.request_context(environ) as context:
+            # Flask's routing would have set them; Connexion passes them to the function.
+            context.request.view_args = scope.get("path_params", {})
             try:
                 returned = view()
             except Exception as error:

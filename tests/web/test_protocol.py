@@ -138,7 +138,7 @@ def test_slow_bodies_occupy_no_place(settings: Settings, partner: Partner) -> No
 def pipeline(service: Service) -> bytes:
     """Request the largest response on one connection, again and again."""
     page = httpx.get(f"{service.url}/v1/users/ui/").text
-    path = re.search(r'src="([^"]*pipeline\.js)"', page)
+    path = re.search(r'src="([^"]*bundle\.js)"', page)
     assert path is not None
     return f"GET {path[1]} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
