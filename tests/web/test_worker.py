@@ -148,6 +148,7 @@ main()
 """
 
 
+@pytest.mark.measures
 @BOTH
 def test_requests_that_exceed_the_time_limit_are_abandoned(
     settings: Settings, tmp_path: Path, workers: str

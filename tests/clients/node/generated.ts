@@ -15,7 +15,7 @@ declare const process: { argv: [string, string, string, string, string, string] 
 interface Outcome {
   status: number;
   kind: string;
-  told: Record<string, string | number | undefined>;
+  members: Record<string, string | number | undefined>;
 }
 
 const [, , document, accessKey, userJwt, token] = process.argv;
@@ -37,7 +37,7 @@ async function save(): Promise<Outcome> {
     return {
       status: answer.raw.status,
       kind: instanceOfSavedStripeInfo(saved) ? "SavedStripeInfo" : "another",
-      told: { coord_targeted_token: saved.coordTargetedToken, customer_id: customerId },
+      members: { coord_targeted_token: saved.coordTargetedToken, customer_id: customerId },
     };
   } catch (error) {
     if (!(error instanceof ResponseError)) throw error;
@@ -46,7 +46,7 @@ async function save(): Promise<Outcome> {
     return {
       status: error.response.status,
       kind: `${error.name} with ${kind}`,
-      told: {
+      members: {
         type: problem.type,
         title: problem.title,
         status: problem.status,

@@ -17,9 +17,9 @@ const { data, error, response } = await client.POST("/user/current/stripe_info",
 
 if (data) {
   const customerId: string = data.customer_id;
-  const told = { coord_targeted_token: data.coord_targeted_token, customer_id: customerId };
-  console.log(JSON.stringify({ status: response.status, kind: "data", told }));
+  const members = { coord_targeted_token: data.coord_targeted_token, customer_id: customerId };
+  console.log(JSON.stringify({ status: response.status, kind: "data", members }));
 } else {
-  const told: components["schemas"]["Problem"] = error;
-  console.log(JSON.stringify({ status: response.status, kind: "error", told }));
+  const members: components["schemas"]["Problem"] = error;
+  console.log(JSON.stringify({ status: response.status, kind: "error", members }));
 }

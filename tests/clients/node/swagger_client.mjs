@@ -10,9 +10,9 @@ async function save() {
       access_key: accessKey,
       stripe_info: { coord_targeted_token: token },
     });
-    return { status: answer.status, kind: answer.body.constructor.name, told: answer.body };
+    return { status: answer.status, kind: answer.body.constructor.name, members: answer.body };
   } catch (error) {
-    return { status: error.status, kind: error.constructor.name, told: error.response.body };
+    return { status: error.status, kind: error.constructor.name, members: error.response.body };
   }
 }
 
