@@ -191,8 +191,9 @@ def test_standby(postgres: PostgreSql) -> None:
         both = Database(f"postgresql://postgres@/test_standby?host={folder},{leader}")
         assert both.takes_writes()
         both.close()
-        any_node = "target_session_attrs=any"
-        first = Database(f"postgresql://postgres@/test_standby?host={folder},{leader}&{any_node}")
+        # Else the hosts are tried in random order.
+        in_order = "target_session_attrs=any&load_balance_hosts=disable"
+        first = Database(f"postgresql://postgres@/test_standby?host={folder},{leader}&{in_order}")
         assert not first.takes_writes()
         first.close()
         assert durability(url).commits == "volatile"
