@@ -38,8 +38,6 @@ def test_reload(settings: Settings, partner: Partner, tmp_path: Path, workers: s
     """SIGHUP reads the key's file again; no request is refused or cut off meanwhile.
 
     SIGUSR1 and SIGUSR2 do nothing. An invalid file is logged and changes nothing.
-
-    SIGUSR1 and SIGUSR2 do nothing. A file that makes no sense changes nothing but the log.
     """
     key = tmp_path / "key"
     key.write_text("sk_test_first\n")
